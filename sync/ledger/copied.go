@@ -1,0 +1,65 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+)
+
+// MarkCopied records that a copy unit is complete as of the snapshot at lsn, in the transaction that completes it.
+func MarkCopied(ctx context.Context, tx Execer, task, unit string, lsn pglogrepl.LSN) error {
+	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.copied (task, unit, lsn) VALUES ($1::uuid, $2, $3::text::pg_lsn)
+		ON CONFLICT (task, unit) DO UPDATE SET lsn = excluded.lsn`, task, unit, lsn.String())
+	if err != nil {
+		return fmt.Errorf("mark %s copied: %w", unit, err)
+	}
+	return nil
+}
+
+// Copied returns the finished copy units of a task with the position of their snapshots.
+func Copied(ctx context.Context, q Querier, task string) (map[string]pglogrepl.LSN, error) {
+	rows, err := q.Query(ctx, `SELECT unit, lsn::text FROM pgsyncd.copied WHERE task = $1::uuid`, task)
+	if err != nil {
+		return nil, fmt.Errorf("read copied units: %w", err)
+	}
+	units := map[string]pglogrepl.LSN{}
+	var unit, text string
+	_, err = pgx.ForEachRow(rows, []any{&unit, &text}, func() error {
+		lsn, err := pglogrepl.ParseLSN(text)
+		units[unit] = lsn
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read copied units: %w", err)
+	}
+	return units, nil
+}
+
+// MarkObject records that the task created an object, in the transaction that creates it.
+func MarkObject(ctx context.Context, tx Execer, task, key string) error {
+	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.objects (task, key) VALUES ($1::uuid, $2) ON CONFLICT (task, key) DO NOTHING`, task, key)
+	if err != nil {
+		return fmt.Errorf("mark object %s: %w", key, err)
+	}
+	return nil
+}
+
+// Objects returns the keys of the objects the task created.
+func Objects(ctx context.Context, q Querier, task string) (map[string]bool, error) {
+	rows, err := q.Query(ctx, `SELECT key FROM pgsyncd.objects WHERE task = $1::uuid`, task)
+	if err != nil {
+		return nil, fmt.Errorf("read objects: %w", err)
+	}
+	keys := map[string]bool{}
+	var key string
+	_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
+		keys[key] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read objects: %w", err)
+	}
+	return keys, nil
+}
