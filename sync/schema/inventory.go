@@ -1,0 +1,120 @@
+package schema
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Querier is what reading the catalogs needs of a transaction or connection.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Kinds of a Table, as in pg_class.relkind.
+const (
+	KindTable       byte = 'r'
+	KindPartitioned byte = 'p'
+)
+
+// Replica identities of a Table, as in pg_class.relreplident.
+const (
+	IdentityDefault byte = 'd' // the primary key, where there is one
+	IdentityNothing byte = 'n'
+	IdentityFull    byte = 'f' // the whole old row
+	IdentityIndex   byte = 'i'
+)
+
+// Column is one column of a table; dropped columns are not listed.
+type Column struct {
+	Name       string
+	Type       string // as format_type prints it: qualified unless it is in pg_catalog
+	TypeOID    uint32
+	Number     int16 // pg_attribute.attnum: gaps where columns were dropped
+	NotNull    bool
+	Generated  string // "" or "s" (stored) or "v" (virtual)
+	Identity   string // "" or "a" (always) or "d" (by default)
+	BinarySafe bool   // its binary form means the same in every other database and version
+	Toastable  bool   // a value may be stored out of line, so an UPDATE may not carry it
+}
+
+// Table is an ordinary table, a partition or a partitioned table.
+type Table struct {
+	OID        uint32
+	Name       Name
+	Kind       byte     // KindTable or KindPartitioned (which holds no rows of its own)
+	Partition  bool     // it is a partition of another table
+	Root       Name     // topmost partitioned ancestor; the table itself when it is no partition
+	Parents    []Name   // direct parents: the partitioned table of a partition, else the tables it inherits from, in order
+	Columns    []Column // in order of Number
+	Identity   byte     // IdentityDefault, IdentityNothing, IdentityFull, IdentityIndex
+	Key        []string // columns of the usable replica identity in index order; nil when there is none and for IdentityFull
+	PrimaryKey []string // in index order; also when it is deferrable and hence no replica identity
+	Rows       int64    // estimate scaled to the present size; 0 when the table was never vacuumed or analyzed
+	Bytes      int64    // size without indexes, TOAST included
+	Filenode   uint32   // pg_class.relfilenode as the snapshot sees it; pg_relation_filenode() differs once it was rewritten since
+	Unlogged   bool
+}
+
+// Sequence is a sequence with its parameters and state.
+type Sequence struct {
+	OID         uint32
+	Name        Name
+	Type        string // as format_type prints it; bigint before PostgreSQL 10
+	LastValue   int64
+	IsCalled    bool
+	Increment   int64
+	Min, Max    int64
+	Cycle       bool
+	OwnedBy     *Name  // table of the owning serial or identity column, nil when there is none
+	OwnerColumn string // that column
+	Readable    bool   // the user may read it; else LastValue, IsCalled and, before PostgreSQL 10, the parameters are zero
+}
+
+// Matview is a materialized view.
+type Matview struct {
+	OID       uint32
+	Name      Name
+	Populated bool
+}
+
+// Excluded is an object that is not synchronized.
+type Excluded struct {
+	Kind   string // as pg_dump calls it: TABLE, FOREIGN TABLE, FUNCTION, …
+	Name   Name   // Schema is empty for objects that live in none; functions with their argument types
+	Reason string
+}
+
+// Inventory is what Read found. Tables and the other lists are ordered by name.
+type Inventory struct {
+	Version   int // server_version_num of the source
+	Tables    []Table
+	Sequences []Sequence
+	Matviews  []Matview // of the whole database only; none for a selection of tables
+	Excluded  []Excluded
+
+	byName      map[Name]int         // index into Tables
+	known       []Name               // every table of the source, for near matches
+	parts       map[catalogID]part   // indexes, constraints, … of tables
+	unsupported map[catalogID]string // reason by object
+	relations   map[uint32]relation  // every relation of the source that is not a system relation
+}
+
+// catalogID is an object's identity: the OID of its catalog and its OID there.
+type catalogID struct{ class, oid uint32 }
+
+// part is something that belongs to a relation.
+type part struct {
+	relation   uint32
+	references uint32 // the other table of a foreign key
+	identity   bool   // an index that is its table's replica identity
+}
+
+// Table returns the table of that name, or nil.
+func (inv *Inventory) Table(n Name) *Table {
+	if i, ok := inv.byName[n]; ok {
+		return &inv.Tables[i]
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package schema
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Name is the exact, unquoted name of a relation and its schema.
+type Name struct {
+	Schema string `json:"schema"`
+	Name   string `json:"name"`
+}
+
+// String returns the name quoted and qualified, fit for a statement.
+func (n Name) String() string {
+	if n.Schema == "" {
+		return pgx.Identifier{n.Name}.Sanitize()
+	}
+	return pgx.Identifier{n.Schema, n.Name}.Sanitize()
+}
+
+// Compare orders names by schema, then name, bytewise.
+func (n Name) Compare(o Name) int {
+	if c := strings.Compare(n.Schema, o.Schema); c != 0 {
+		return c
+	}
+	return strings.Compare(n.Name, o.Name)
+}
+
+// Selection says which objects of the source a task synchronizes. Its JSON form is stored and must stay readable.
+type Selection struct {
+	// All takes the whole database; Tables is then empty.
+	All bool `json:"all,omitempty"`
+	// Tables are the tables of a table-level task. The partitions of a selected partitioned table belong to it.
+	Tables []Name `json:"tables,omitempty"`
+}
+
+// Includes reports whether the selection names the table. It knows nothing of partitions: Read resolves those.
+func (s Selection) Includes(n Name) bool {
+	return s.All || slices.Contains(s.Tables, n)
+}
+
+// SelectionError says why one selected table cannot be synchronized.
+type SelectionError struct {
+	Table  Name
+	Reason string // "does not exist", or why it is not supported
+	Near   []Name // existing tables with a similar name, best first, when it does not exist
+}
+
+func (e *SelectionError) Error() string {
+	return fmt.Sprintf("table %s %s", e.Table, e.Reason)
+}
+
+// Hint names the similar tables, or is empty.
+func (e *SelectionError) Hint() string {
+	if len(e.Near) == 0 {
+		return ""
+	}
+	near := make([]string, len(e.Near))
+	for i, n := range e.Near {
+		near[i] = n.String()
+	}
+	return "Did you mean " + strings.Join(near, " or ") + "?"
+}
+
+// Validate checks that every selected table exists in the inventory that Read made for this selection, and can be synchronized.
+// The error is a *SelectionError for the first table that is not there.
+func (s Selection) Validate(inv *Inventory) error {
+	if s.All {
+		return nil
+	}
+	for _, t := range s.Tables {
+		if inv.Table(t) != nil {
+			continue
+		}
+		for _, x := range inv.Excluded {
+			if x.Name == t {
+				return &SelectionError{Table: t, Reason: "cannot be synchronized: " + x.Reason}
+			}
+		}
+		return &SelectionError{Table: t, Reason: "does not exist in the source", Near: nearest(t, inv.known)}
+	}
+	return nil
+}
+
+// nearest returns at most three of the known names that look like a misspelled or wrongly qualified n.
+func nearest(n Name, known []Name) []Name {
+	type match struct {
+		name Name
+		cost int
+	}
+	var found []match
+	limit := max(1, len(n.Name)/3)
+	for _, k := range known {
+		cost := distance(strings.ToLower(n.Name), strings.ToLower(k.Name), limit)
+		if cost > limit {
+			continue
+		}
+		if k.Schema != n.Schema {
+			cost++
+		}
+		found = append(found, match{k, cost})
+	}
+	slices.SortStableFunc(found, func(a, b match) int { return a.cost - b.cost })
+	var near []Name
+	for _, m := range found[:min(3, len(found))] {
+		near = append(near, m.name)
+	}
+	return near
+}
+
+// distance is the Levenshtein distance in bytes, or anything above limit when it exceeds limit.
+func distance(a, b string, limit int) int {
+	if d := len(a) - len(b); d > limit || -d > limit {
+		return limit + 1
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			diagonal = row[j]
+			row[j] = min(cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}

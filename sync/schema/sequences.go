@@ -1,0 +1,144 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// sequences reads the sequences of the whole database, or those the selected tables own.
+func (r *reader) sequences(ctx context.Context) error {
+	var oids []uint32
+	for _, oid := range r.order {
+		if rel := r.inv.relations[oid]; rel.Kind == 'S' && rel.exclusion() == "" {
+			oids = append(oids, oid)
+		}
+	}
+	list, owners, err := readSequences(ctx, r.q, r.inv.Version, oids)
+	if err != nil {
+		return err
+	}
+	for i, s := range list {
+		if r.sel.All || r.tables[owners[i]] != nil {
+			r.inv.Sequences = append(r.inv.Sequences, s)
+		}
+	}
+	return readValues(ctx, r.q, r.inv.Version, r.inv.Sequences)
+}
+
+// readSequences reads the parameters of sequences, and the OIDs of the tables that own them, in parallel slices.
+func readSequences(ctx context.Context, q Querier, version int, oids []uint32) (list []Sequence, owners []uint32, err error) {
+	rows, err := q.Query(ctx, forVersion(sequencesSQL, version), oids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var s Sequence
+	var owner *uint32
+	var schema, table, column *string
+	into := []any{
+		&s.OID, &s.Name.Schema, &s.Name.Name, &s.Type, &s.Increment, &s.Min, &s.Max, &s.Cycle,
+		&owner, &schema, &table, &column, &s.Readable,
+	}
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		seq, oid := s, uint32(0)
+		if owner != nil && schema != nil && table != nil && column != nil {
+			oid = *owner
+			seq.OwnedBy, seq.OwnerColumn = &Name{*schema, *table}, *column
+		}
+		list, owners = append(list, seq), append(owners, oid)
+		return nil
+	})
+	return list, owners, err
+}
+
+// valuesPerQuery bounds how many sequences one statement reads: each is a relation to lock and plan.
+const valuesPerQuery = 200
+
+// readValues fills in the state of the sequences that the user may read. It reads the sequences themselves: pg_sequences (10+) hides
+// last_value as long as is_called is false, and before 10 the parameters are kept nowhere else.
+func readValues(ctx context.Context, q Querier, version int, list []Sequence) error {
+	parameters := ""
+	if version < 100000 {
+		parameters = ", increment_by, min_value, max_value, is_cycled"
+	}
+	var readable []*Sequence
+	for i := range list {
+		if list[i].Readable {
+			readable = append(readable, &list[i])
+		}
+	}
+	for chunk := range slices.Chunk(readable, valuesPerQuery) {
+		var sql []string
+		for i, s := range chunk {
+			sql = append(sql, fmt.Sprintf("SELECT %d, last_value, is_called%s FROM %s", i, parameters, s.Name))
+		}
+		rows, err := q.Query(ctx, strings.Join(sql, " UNION ALL "))
+		if err != nil {
+			return fmt.Errorf("sequences from %s on: %w", chunk[0].Name, err)
+		}
+		var i int
+		var s Sequence
+		into := []any{&i, &s.LastValue, &s.IsCalled}
+		if parameters != "" {
+			into = append(into, &s.Increment, &s.Min, &s.Max, &s.Cycle)
+		}
+		_, err = pgx.ForEachRow(rows, into, func() error {
+			chunk[i].LastValue, chunk[i].IsCalled = s.LastValue, s.IsCalled
+			if parameters != "" {
+				chunk[i].Increment, chunk[i].Min, chunk[i].Max, chunk[i].Cycle = s.Increment, s.Min, s.Max, s.Cycle
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("sequences from %s on: %w", chunk[0].Name, err)
+		}
+	}
+	return nil
+}
+
+// SequenceValues reads the present state of sequences, which is the same under every snapshot, in the order of names. A sequence that
+// does not exist or cannot be read is an error.
+func SequenceValues(ctx context.Context, q Querier, names []Name) ([]Sequence, error) {
+	version, err := ServerVersion(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	schemas, relations := make([]string, len(names)), make([]string, len(names))
+	for i, n := range names {
+		schemas[i], relations[i] = n.Schema, n.Name
+	}
+	oids, err := query(ctx, q, `
+SELECT c.oid FROM unnest($1::text[], $2::text[]) AS w (schema, name)
+  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'S'`,
+		[]any{schemas, relations}, pgx.RowTo[uint32])
+	if err != nil {
+		return nil, fmt.Errorf("find sequences: %w", err)
+	}
+	found, _, err := readSequences(ctx, q, version, oids)
+	if err != nil {
+		return nil, fmt.Errorf("read sequences: %w", err)
+	}
+	if err := readValues(ctx, q, version, found); err != nil {
+		return nil, fmt.Errorf("read %w", err)
+	}
+	byName := make(map[Name]Sequence, len(found))
+	for _, s := range found {
+		byName[s.Name] = s
+	}
+	list := make([]Sequence, len(names))
+	for i, n := range names {
+		s, ok := byName[n]
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("read sequence %s: it does not exist", n)
+		case !s.Readable:
+			return nil, fmt.Errorf("read sequence %s: no SELECT privilege on it or no USAGE on its schema", n)
+		}
+		list[i] = s
+	}
+	return list, nil
+}
