@@ -1,0 +1,200 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"pgsyncd/catalog"
+	"pgsyncd/sync/schema"
+
+	"golang.org/x/sync/errgroup"
+)
+
+var (
+	errCancelled = errors.New("the comparison was cancelled")
+	errTimeLimit = errors.New("the comparison reached its time_limit")
+)
+
+// execute carries a run to its end and records that end.
+func (s *Service) execute(ctx context.Context, run catalog.CompareRun) {
+	log := s.cfg.Logger.With("run", run.ID)
+	err := s.compare(ctx, &run)
+	if ctx.Err() != nil {
+		return // the run is still marked as running, so the next daemon begins it anew
+	}
+	now := time.Now()
+	run.FinishedAt = &now
+	switch {
+	case err == nil:
+		run.State = StateFinished
+	case errors.Is(err, errCancelled):
+		run.State = StateCancelled
+	default:
+		run.State, run.Error = StateFailed, err.Error()
+		log.Warn("comparison failed", "error", err)
+	}
+	if err := s.cfg.Catalog.UpdateCompare(ctx, run); err != nil && ctx.Err() == nil {
+		log.Error("record end of comparison", "error", err)
+	}
+}
+
+func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
+	options, err := catalog.ParseCompareOptions(run.Type, run.Options)
+	if err != nil {
+		return err
+	}
+	task, err := s.cfg.Catalog.TaskByID(ctx, run.TaskID)
+	if err != nil {
+		return err
+	}
+	stand, err := standing(task)
+	if err != nil {
+		return err
+	}
+	source, destination, err := s.cfg.Endpoints(task)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if options.TimeLimit > 0 {
+		limit := time.AfterFunc(options.TimeLimit, func() { cancel(errTimeLimit) })
+		defer limit.Stop()
+	}
+	j := &job{Service: s, run: run, options: options, task: task, still: stand,
+		source: source, destination: destination, application: "pgsyncd " + task.Name + " compare"}
+	if st, ok := s.cfg.Streams.Stream(task.ID); ok {
+		j.stream = st
+	}
+	var g errgroup.Group
+	g.Go(func() error { s.watchCancel(ctx, run.ID, cancel); return nil })
+	err = j.all(ctx)
+	cause := context.Cause(ctx)
+	cancel(nil)
+	_ = g.Wait()
+	if err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// standing decides whether a task can be compared at all, and tells why a difference could be one of time only when
+// nothing streams. An empty text means that both sides stand on their own and any difference is real.
+func standing(task catalog.Task) (string, error) {
+	switch task.State {
+	case catalog.StateIncremental, catalog.StateCompleted:
+		return "", nil
+	case catalog.StatePaused, catalog.StateIncrementalFailed, catalog.StateFault, catalog.StateStopping,
+		catalog.StateCompleting, catalog.StateStoppingFailed:
+		return "the task does not stream (" + string(task.State) + "), so changes made on the source since then are missing", nil
+	default:
+		return "", fmt.Errorf("task %s is in state %q; its data is not complete yet", task.Name, task.State)
+	}
+}
+
+// watchCancel ends the run when an operator cancels it.
+func (s *Service) watchCancel(ctx context.Context, id int64, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if yes, err := s.cfg.Catalog.CompareCancelled(ctx, id); err == nil && yes {
+			cancel(errCancelled)
+			return
+		}
+	}
+}
+
+// progress counts finished tables; its methods are safe for concurrent use.
+type progress struct {
+	mu  sync.Mutex
+	run *catalog.CompareRun
+}
+
+func (p *progress) add(result catalog.CompareTable) catalog.CompareRun {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.run.TablesDone++
+	if result.Result == ResultDifferent {
+		p.run.TablesDifferent++
+		if result.SourceRows != nil && result.DestinationRows != nil {
+			p.run.RowsDifferent += abs(*result.SourceRows - *result.DestinationRows)
+		}
+	}
+	return *p.run
+}
+
+func abs(n int64) int64 {
+	if n < 0 {
+		return -n
+	}
+	return n
+}
+
+// all compares every table of the run, several at once.
+func (j *job) all(ctx context.Context) error {
+	pairs, err := j.pairs(ctx)
+	if err != nil {
+		return err
+	}
+	j.run.TablesTotal = len(pairs)
+	if err := j.cfg.Catalog.UpdateCompare(ctx, *j.run); err != nil {
+		return err
+	}
+	workers := int(j.options.Workers)
+	if workers == 0 {
+		workers = max(1, runtime.NumCPU()/2)
+	}
+	done := &progress{run: j.run}
+	queue := make(chan schema.Table)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(queue)
+		for _, t := range pairs {
+			select {
+			case queue <- t:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	for range min(workers, max(1, len(pairs))) {
+		g.Go(func() error { return j.worker(ctx, queue, done) })
+	}
+	return g.Wait()
+}
+
+// worker compares tables over one connection to each side. A table that fails does not end the run; a lost connection does.
+func (j *job) worker(ctx context.Context, queue <-chan schema.Table, done *progress) error {
+	sides, err := j.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer sides.close(ctx)
+	for t := range queue {
+		result, err := j.table(ctx, sides, t)
+		if err != nil {
+			if ctx.Err() != nil || sides.broken() {
+				return err
+			}
+			result.Result, result.Remarks = ResultFailed, err.Error()
+		}
+		result.RunID = j.run.ID
+		if err := j.cfg.Catalog.SaveCompareTable(ctx, result); err != nil {
+			return err
+		}
+		if err := j.cfg.Catalog.UpdateCompare(ctx, done.add(result)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+	"golang.org/x/sync/errgroup"
+)
+
+// Types of a comparison, as the catalog stores them.
+const (
+	TypeRows   = "ROWS"
+	TypeValues = "VALUES"
+)
+
+// States of a run, as the catalog stores them.
+const (
+	StateQueued    = "queued"
+	StateRunning   = "running"
+	StateFinished  = "finished"
+	StateFailed    = "failed"
+	StateCancelled = "cancelled"
+)
+
+// Results of one table.
+const (
+	ResultEqual     = "equal"
+	ResultDifferent = "different"
+	ResultUndecided = "undecided"
+	ResultFailed    = "failed"
+)
+
+// Streams finds the running stream of a task.
+type Streams interface {
+	Stream(taskID string) (Stream, bool)
+}
+
+// Stream is what a comparison must know of a running stream.
+type Stream interface {
+	// WaitApplied returns once everything the source committed up to lsn is in the destination.
+	WaitApplied(ctx context.Context, lsn pglogrepl.LSN) error
+	// Changes counts the changes of a table that were received and that were applied; it moves whenever one of them does.
+	Changes(table schema.Name) int64
+}
+
+// Config is what a Service needs.
+type Config struct {
+	Catalog   *catalog.Catalog
+	Streams   Streams
+	Endpoints func(catalog.Task) (source, destination *endpoint.Endpoint, err error)
+	Runs      int // comparisons at once; default 2
+	Logger    *slog.Logger
+}
+
+// Validate fills in defaults and names the field that is missing.
+func (c *Config) Validate() error {
+	switch {
+	case c.Catalog == nil:
+		return errors.New("compare: Config.Catalog is missing")
+	case c.Streams == nil:
+		return errors.New("compare: Config.Streams is missing")
+	case c.Endpoints == nil:
+		return errors.New("compare: Config.Endpoints is missing")
+	case c.Logger == nil:
+		return errors.New("compare: Config.Logger is missing")
+	}
+	if c.Runs <= 0 {
+		c.Runs = 2
+	}
+	return nil
+}
+
+// Service executes queued comparisons and fires schedules.
+type Service struct {
+	cfg  Config
+	wake chan struct{}
+}
+
+// New returns a service that does nothing before Run.
+func New(cfg Config) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, wake: make(chan struct{}, 1)}, nil
+}
+
+// Wake makes the service look for queued runs now.
+func (s *Service) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run executes comparisons until ctx ends. Runs that an earlier daemon left unfinished begin anew.
+func (s *Service) Run(ctx context.Context) error {
+	if n, err := s.cfg.Catalog.RequeueCompares(ctx); err != nil {
+		s.cfg.Logger.Warn("queue interrupted comparisons", "error", err)
+	} else if n > 0 {
+		s.cfg.Logger.Info("interrupted comparisons queued again", "runs", n)
+	}
+	var g errgroup.Group
+	defer func() { _ = g.Wait() }()
+	room := make(chan struct{}, s.cfg.Runs)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if err := s.fireDue(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("read schedules", "error", err)
+		}
+		s.takeQueued(ctx, &g, room)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// takeQueued starts queued runs as long as there is room, which each of them takes up until it ends.
+func (s *Service) takeQueued(ctx context.Context, g *errgroup.Group, room chan struct{}) {
+	for {
+		select {
+		case room <- struct{}{}:
+		default:
+			return
+		}
+		run, found, err := s.cfg.Catalog.NextCompare(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("take queued comparison", "error", err)
+		}
+		if !found {
+			<-room
+			return
+		}
+		g.Go(func() error {
+			defer s.Wake()
+			defer func() { <-room }()
+			s.execute(ctx, run)
+			return nil
+		})
+	}
+}
