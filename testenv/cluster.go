@@ -27,7 +27,7 @@ const startTimeout = 2 * time.Minute
 
 // Config describes a cluster. The zero value is a PostgreSQL 15 with logical decoding, ready for tests.
 type Config struct {
-	// Version is the major version: "15" (default), "9.6". It is found on this machine or fetched; see the table in servers.go.
+	// Version is the major version: "15" (default), "9.6". It is found on this machine or fetched; see the table in fetch.go.
 	Version string
 	// Settings override the defaults of postgresql.conf. Values are given bare and quoted here.
 	Settings map[string]string
@@ -83,7 +83,11 @@ func prepare(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Log == nil {
 		cfg.Log = io.Discard
 	}
-	bin, num, err := serverBin(ctx, cfg.Version)
+	num, err := versionNumber(cfg.Version)
+	if err != nil {
+		return nil, err
+	}
+	bin, err := ServerBin(ctx, cfg.Version)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", cfg.Version, err)
 	}

@@ -12,19 +12,6 @@ import (
 // DefaultVersion is the PostgreSQL that a Config without Version asks for.
 const DefaultVersion = "15"
 
-// serverBin finds the directory with the programs of a server of that major version, and its number.
-func serverBin(ctx context.Context, version string) (string, int, error) {
-	num, err := versionNumber(version)
-	if err != nil {
-		return "", 0, err
-	}
-	bin, err := installedBin(ctx, version)
-	if err != nil {
-		return "", 0, err
-	}
-	return bin, num, nil
-}
-
 // installedBin looks where distributions put servers.
 func installedBin(ctx context.Context, version string) (string, error) {
 	candidates := []string{filepath.Join("/usr/lib/postgresql", version, "bin")}
@@ -34,7 +21,7 @@ func installedBin(ctx context.Context, version string) (string, error) {
 	candidates = append(candidates, filepath.SplitList(os.Getenv("PATH"))...)
 	for _, dir := range candidates {
 		if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
-			continue
+			continue // most of PATH
 		}
 		out, err := run(ctx, "/", filepath.Join(dir, "postgres"), "--version")
 		if err == nil && strings.HasPrefix(out, "postgres (PostgreSQL) "+version+".") {

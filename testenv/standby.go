@@ -32,11 +32,11 @@ func (c *Cluster) Standby(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) follow(ctx context.Context, primary *Cluster, cfg Config) error {
-	program, err := clientTool(ctx, "pg_basebackup", primary.num)
+	bin, err := ClientBin(ctx, clientVersion(primary.num))
 	if err != nil {
 		return err
 	}
-	_, err = run(ctx, c.dir, program, "-D", c.DataDir(), "-X", "stream", "-c", "fast", "-d", primary.SocketString("postgres"))
+	_, err = run(ctx, c.dir, filepath.Join(bin, "pg_basebackup"), "-D", c.DataDir(), "-X", "stream", "-c", "fast", "-d", primary.SocketString("postgres"))
 	if err != nil {
 		return err
 	}
@@ -63,15 +63,13 @@ func (c *Cluster) follow(ctx context.Context, primary *Cluster, cfg Config) erro
 	return c.firstStart(ctx, cfg.Port != 0)
 }
 
-// clientTool finds a client program that serves a server of that number: of the same major version, else a newer one.
-func clientTool(ctx context.Context, name string, num int) (string, error) {
-	for major := max(num/10000, 15); major <= newestMajor; major++ {
-		if bin, err := installedBin(ctx, fmt.Sprint(major)); err == nil {
-			return filepath.Join(bin, name), nil
-		}
+// clientVersion is the oldest version whose client programs can be had and serve a server of that number.
+func clientVersion(num int) string {
+	switch {
+	case num < 160000:
+		return "15"
+	case num < 180000:
+		return "17"
 	}
-	return "", fmt.Errorf("no %s for server version %d found", name, num)
+	return "18"
 }
-
-// newestMajor is the newest PostgreSQL this package knows.
-const newestMajor = 18
