@@ -14,6 +14,7 @@ require (
 	github.com/xdg-go/scram v1.4.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.24.0
+	golang.org/x/sys v0.39.0
 	golang.org/x/time v0.16.0
 	pgregory.net/rapid v1.3.0
 )
