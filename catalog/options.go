@@ -3,35 +3,36 @@ package catalog
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
 // TaskOptions are the options of a task, read. The comments of the fields are those of their options, see [TaskOptionList].
 type TaskOptions struct {
-	ConflictPolicy     string // error, ignore, overwrite
-	SyncIndexes        bool
-	SyncDDL            bool
-	PopulateMatviews   bool
-	Decoder            string // auto, pgoutput, test_decoding
-	CopyWorkers        Count  // 0: by cores
-	IndexWorkers       Count
-	ApplyWorkers       Count
-	SplitTableAbove    Size
-	CopyFormat         string // auto, binary, text
-	ExistingObjects    string // fail, use, append, replace
-	FullConflicts      string // ignore, error
-	CreateDatabase     bool
-	SequenceMargin     int64
-	RetryLimit         int64
-	HeartbeatInterval  time.Duration
-	DelayThreshold     time.Duration
-	MaxSlotWAL         Size   // 0: no limit
-	OnMaxSlotWAL       string // warn, fail
-	TimeZone           Zone   // empty: the daemon's
-	HistoryRetention   time.Duration
-	LargeObjects       bool
-	SourceSSLCA        Certificates
-	DestinationSSLCA   Certificates
+	ConflictPolicy    string // error, ignore, overwrite
+	SyncIndexes       bool
+	SyncDDL           bool
+	PopulateMatviews  bool
+	Decoder           string // auto, pgoutput, test_decoding
+	CopyWorkers       Count  // 0: by cores
+	IndexWorkers      Count
+	ApplyWorkers      Count
+	SplitTableAbove   Size
+	CopyFormat        string // auto, binary, text
+	ExistingObjects   string // fail, use, append, replace
+	FullConflicts     string // ignore, error
+	CreateDatabase    bool
+	SequenceMargin    int64
+	RetryLimit        int64
+	HeartbeatInterval time.Duration
+	DelayThreshold    time.Duration
+	MaxSlotWAL        Size   // 0: no limit
+	OnMaxSlotWAL      string // warn, fail
+	TimeZone          Zone   // empty: the daemon's
+	HistoryRetention  time.Duration
+	LargeObjects      bool
+	SourceSSLCA       Certificates
+	DestinationSSLCA  Certificates
 }
 
 // CompareOptions are the options of a comparison, read.
@@ -191,7 +192,9 @@ func TaskOptionList() []Option { return list(taskOptions) }
 func CompareOptionList() []Option { return list(compareOptions) }
 
 // ParseTaskOptions reads options over their defaults. Errors are of type [*OptionError].
-func ParseTaskOptions(texts map[string]string) (TaskOptions, error) { return parseOptions(taskOptions, texts) }
+func ParseTaskOptions(texts map[string]string) (TaskOptions, error) {
+	return parseOptions(taskOptions, texts)
+}
 
 // ParseCompareOptions reads options over their defaults; type is OBJECTS, ROWS, VALUES or ACCOUNTS. Errors are of type
 // [*OptionError].
@@ -214,6 +217,15 @@ func NormalizeTaskOption(name, text string) (string, error) {
 func NormalizeCompareOption(name, text string) (string, error) {
 	var scratch CompareOptions
 	return setOption(compareOptions, &scratch, name, text)
+}
+
+// NormalizeBool checks a boolean that a statement takes as an option and returns true or false. Errors are of type [*OptionError].
+func NormalizeBool(name, text string) (string, error) {
+	v, err := parseBool(text)
+	if err != nil {
+		return "", &OptionError{Name: name, Value: text, Message: err.Error()}
+	}
+	return strconv.FormatBool(v), nil
 }
 
 func list[T any](table []bound[T]) []Option {
