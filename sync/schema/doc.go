@@ -10,7 +10,7 @@
 //     data, and names whatever is left out together with the reason.
 //
 // The package executes nothing on the destination and owns no state: all its results are plain values which their reader must not
-// change. It starts no goroutines except the one pipe reader of Dump, which ends before Dump returns.
+// change. It starts no goroutines; Dump has one child process, which ends before Dump returns.
 //
 // Objects are matched between inventory and archive by catalog and OID, never by parsing statements, so both must come from
 // the same database; an object that only the archive knows (created between the two) is kept and handled as not belonging to a table.

@@ -165,7 +165,7 @@ func (r *reader) unsupported(ctx context.Context) error {
 	var x Excluded
 	_, err = pgx.ForEachRow(rows, []any{&id.class, &id.oid, &x.Kind, &x.Name.Schema, &x.Name.Name, &x.Reason}, func() error {
 		r.inv.unsupported[id] = x.Reason
-		if x.Name.Schema != "pgsyncd" {
+		if x.Name.Schema != "pgsyncd" && !ownPublication(x.Kind, x.Name.Name) {
 			r.inv.Excluded = append(r.inv.Excluded, x)
 		}
 		return nil
