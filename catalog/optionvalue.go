@@ -269,13 +269,16 @@ func parseCertificates(text string) (Certificates, error) {
 	return Certificates(text), nil
 }
 
-// Nearest returns the candidate that differs least from name, or "" when none is similar.
+// Nearest returns the candidate that differs least from name, else the first that begins with it, or "" when none is similar.
 func Nearest(name string, candidates []string) string {
 	best, distance := "", max(2, len(name)/3)+1
 	for _, c := range candidates {
 		if d := editDistance(name, c); d < distance {
 			best, distance = c, d
 		}
+	}
+	if i := slices.IndexFunc(candidates, func(c string) bool { return strings.HasPrefix(c, name) }); best == "" && i >= 0 && len(name) > 2 {
+		best = candidates[i]
 	}
 	return best
 }

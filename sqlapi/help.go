@@ -16,36 +16,66 @@ type Form struct {
 	Changes     bool      // changes something, and is therefore refused inside a transaction block
 }
 
-// Hint returns the synopsis as the HINT of a syntax error.
-func (f *Form) Hint() string { return "Syntax: " + f.Synopsis }
+// short returns the synopsis as it fits a HINT.
+func (f *Form) short() string {
+	switch f {
+	case formCreateTask, formExplainCreate:
+		return createShort
+	case formAlterTask:
+		return alterShort
+	}
+	return f.Synopsis
+}
 
+// Clauses, as the HINT of an error inside one of them shows them.
 const (
-	targetsSynopsis = "{ name [, ...] | WHERE TAG key = 'value' }"
-	confirmSynopsis = "[ CONFIRM { ALL | ( 'item' [, ...] ) } ]"
-	createSynopsis  = `CREATE SYNC TASK [ IF NOT EXISTS ] name
-    FROM 'conninfo'
-    TO 'conninfo'
-    [ MODE { FULL | INCREMENTAL | FULL AND INCREMENTAL } ]
-    [ FOR ALL [ MAP ( map_item [, ...] ) ] [ EXCEPT ( pattern [, ...] ) ] | FOR ( object [, ...] ) ]
-    [ ACCOUNTS { NONE | ALL | ( role [, ...] ) } ]
-    [ START { MANUAL | NOW | AT 'timestamptz' } ` + confirmSynopsis + ` ]
-    [ FLOW { LIMIT n MB PER SECOND [ BETWEEN 'hh:mm' AND 'hh:mm' [, ...] ] | UNLIMITED } ]
-    [ WITH ( option [ = value ] [, ...] ) ]
-    [ COMMENT 'text' ]
-    [ TAGS ( key = 'value' [, ...] ) ]
-  object: SCHEMA s [ AS s2 ]
+	targetsSynopsis  = "{ name [, ...] | WHERE TAG key = 'value' }"
+	confirmSynopsis  = "[ CONFIRM { ALL | ( 'item' [, ...] ) } ]"
+	modeSynopsis     = "MODE { FULL | INCREMENTAL | FULL AND INCREMENTAL }"
+	scopeSynopsis    = "FOR { ALL [ MAP ( map_item [, ...] ) ] [ EXCEPT ( pattern [, ...] ) ] | ( object [, ...] ) }"
+	accountsSynopsis = "ACCOUNTS { NONE | ALL | ( role [, ...] ) }"
+	startSynopsis    = "START { MANUAL | NOW | AT 'timestamptz' }"
+	flowSynopsis     = "FLOW { LIMIT n MB PER SECOND [ BETWEEN 'hh:mm' AND 'hh:mm' [, ...] ] | UNLIMITED }"
+	optionsSynopsis  = "( option [ = value ] [, ...] )"
+	tagsSynopsis     = "TAGS ( key = 'value' [, ...] )"
+	objectSynopsis   = `object: SCHEMA s [ AS s2 ]
         | TABLE [s.]t [ AS [s2.]t2 ] [ ( column [ AS column2 ] [, ...] ) ] [ WHERE ( boolean expression ) ]
         | TABLES MATCHING 'pattern'
-        | { VIEW | MATERIALIZED VIEW | SEQUENCE } [s.]n [ AS [s2.]n2 ]
-  map_item: SCHEMA s AS s2 | TABLE [s.]t AS [s2.]t2
-  pattern: SCHEMA s | TABLE [s.]t | TABLES MATCHING 'pattern'`
+        | { VIEW | MATERIALIZED VIEW | SEQUENCE } [s.]n [ AS [s2.]n2 ]`
+	mapSynopsis     = "map_item: SCHEMA s AS s2 | TABLE [s.]t AS [s2.]t2"
+	patternSynopsis = "pattern: SCHEMA s | TABLE [s.]t | TABLES MATCHING 'pattern'"
+	droppedSynopsis = "DROP ( { TABLE | SCHEMA | VIEW | MATERIALIZED VIEW | SEQUENCE } name [, ...] )"
+)
+
+// Statements with more clauses than fit a HINT have a short form for errors between clauses.
+const (
+	createShort = "CREATE SYNC TASK [ IF NOT EXISTS ] name FROM 'conninfo' TO 'conninfo' [ MODE ... ] [ FOR ... ] " +
+		"[ ACCOUNTS ... ] [ START ... ] [ FLOW ... ] [ WITH ( ... ) ] [ COMMENT 'text' ] [ TAGS ( ... ) ]"
+	createSynopsis = `CREATE SYNC TASK [ IF NOT EXISTS ] name
+    FROM 'conninfo'
+    TO 'conninfo'
+    [ ` + modeSynopsis + ` ]
+    [ ` + scopeSynopsis + ` ]
+    [ ` + accountsSynopsis + ` ]
+    [ ` + startSynopsis + ` ` + confirmSynopsis + ` ]
+    [ ` + flowSynopsis + ` ]
+    [ WITH ` + optionsSynopsis + ` ]
+    [ COMMENT 'text' ]
+    [ ` + tagsSynopsis + ` ]
+  ` + objectSynopsis + `
+  ` + mapSynopsis + `
+  ` + patternSynopsis
+
+	alterShort = "ALTER SYNC TASK [ IF EXISTS ] name { RENAME TO name | COMMENT 'text' | SET ... | RESET ( ... ) | DROP TAG key | " +
+		"ADD ( ... ) | DROP ( ... ) | SKIP DDL 'lsn' | RETRY DDL }"
 	alterSynopsis = `ALTER SYNC TASK [ IF EXISTS ] name action
   action: RENAME TO name | COMMENT 'text' | SET TAG key = 'value' | DROP TAG key
         | SET ( option = value [, ...] ) | RESET ( option [, ...] )
         | SET { SOURCE | DESTINATION } [ PASSWORD ] 'conninfo or password'
-        | SET START { MANUAL | NOW | AT 'timestamptz' } | SET FLOW flow_limit
-        | SET MODE mode | SET FOR scope | SET ACCOUNTS accounts
-        | ADD ( object [, ...] ) | DROP ( { TABLE | SCHEMA | VIEW | MATERIALIZED VIEW | SEQUENCE } name [, ...] )
+        | SET ` + startSynopsis + ` | SET ` + flowSynopsis + `
+        | SET ` + modeSynopsis + ` | SET ` + scopeSynopsis + `
+        | SET ` + accountsSynopsis + `
+        | ADD ( object [, ...] ) | ` + droppedSynopsis + `
         | SKIP DDL 'lsn' | RETRY DDL`
 )
 

@@ -1,8 +1,6 @@
 package sqlapi
 
-import (
-	"strings"
-)
+import "strings"
 
 // kind is the class of a token, as src/backend/parser/scan.l distinguishes them.
 type kind uint8
@@ -27,6 +25,15 @@ const (
 type token struct {
 	kind       kind
 	start, end int
+}
+
+// isText tells whether t is a literal in quotes of some kind.
+func (t token) isText() bool {
+	switch t.kind {
+	case kindString, kindEscape, kindUnicode, kindBits, kindDollar:
+		return true
+	}
+	return false
 }
 
 // lexer reads tokens by PostgreSQL's rules with standard_conforming_strings on. It works on bytes: every multibyte character of a

@@ -20,7 +20,7 @@ func Parse(text string) (Statement, error) {
 	for p.op(';') {
 	}
 	if p.err == nil && p.peek().kind != kindEOF {
-		p.unexpected("")
+		p.unexpected("the end of the statement")
 	}
 	if p.err != nil {
 		return nil, p.err
@@ -34,7 +34,7 @@ type parser struct {
 	lexer
 	tokens []token
 	i      int
-	form   *Form // once known: the source of hints
+	clause string // synopsis of what is being read, for hints
 	err    *Error
 }
 
@@ -61,13 +61,14 @@ func (p *parser) statement() Statement {
 		}
 		words = append(words, w)
 	}
-	p.form = matchForm(words)
-	if p.form == nil {
+	form := matchForm(words)
+	if form == nil {
 		p.mistaken(words)
 		return nil
 	}
-	p.i = len(strings.Fields(p.form.Tag))
-	switch p.form {
+	p.i = len(strings.Fields(form.Tag))
+	p.clause = form.short()
+	switch form {
 	case formCreateTask:
 		return p.createTask()
 	case formAlterTask:
@@ -79,13 +80,13 @@ func (p *parser) statement() Statement {
 	case formWait:
 		return p.waitTask()
 	case formCreateUser, formAlterUser, formDropUser:
-		return p.user()
+		return p.user(form)
 	case formCancelCompare, formRepair, formShowReport, formAlterSchedule, formDropSchedule:
-		return p.aboutCompare()
+		return p.aboutCompare(form)
 	case formStart, formPause, formResume, formReset, formStop, formDrop:
-		return p.command()
+		return p.command(form)
 	default:
-		return p.aboutTask()
+		return p.aboutTask(form)
 	}
 }
 
@@ -102,11 +103,11 @@ func (p *parser) mistaken(words []string) {
 	}
 	p.i = min(common, len(p.tokens)-1)
 	p.unexpected("")
-	switch len(likely) {
-	case 0:
+	switch n := len(likely); {
+	case n == 0 || n > 8:
 		p.err.Hint = "SHOW SYNC HELP lists the control statements."
-	case 1:
-		p.err.Hint = likely[0].Hint()
+	case n == 1:
+		p.err.Hint = "Syntax: " + likely[0].short()
 	default:
 		tags := make([]string, len(likely))
 		for i, f := range likely {
@@ -192,16 +193,16 @@ func (p *parser) unexpected(expected string) {
 	t := p.peek()
 	e := Errorf(CodeSyntax, "syntax error at end of input")
 	switch {
-	case t.kind == kindString || t.kind == kindEscape || t.kind == kindUnicode || t.kind == kindDollar || t.kind == kindBits:
-		e.Message = `syntax error at or near "'...'"`
+	case t.isText() || p.i > 0 && p.tokens[p.i-1].isText() && p.tokens[p.i-1].end == t.start:
+		e.Message = `syntax error at or near "'...'"` // after a stray quote even a word may be part of a secret
 	case t.kind != kindEOF:
 		e.Message = `syntax error at or near "` + p.src[t.start:t.end] + `"`
 	}
 	if expected != "" {
 		e.Detail = "Expected " + expected + "."
 	}
-	if p.form != nil {
-		e.Hint = p.form.Hint()
+	if p.clause != "" {
+		e.Hint = "Syntax: " + p.clause
 	}
 	p.fail(t, e)
 }
@@ -224,7 +225,7 @@ func (p *parser) fail(t token, e *Error) {
 func (p *parser) identifier(what string) string {
 	t := p.peek()
 	if t.kind == kindWord && reserved[fold(p.src[t.start:t.end])] {
-		p.unexpected(what)
+		p.unexpected(what + "; a keyword is written in double quotes as a name")
 		return ""
 	}
 	return p.label(what)
@@ -258,10 +259,8 @@ func (p *parser) key(what string) string {
 // literal reads a string.
 func (p *parser) literal(what string) string {
 	t := p.peek()
-	switch t.kind {
-	case kindString, kindEscape, kindUnicode, kindDollar:
-	default:
-		p.unexpected(what)
+	if !t.isText() || t.kind == kindBits {
+		p.unexpected(what + " in single quotes")
 		return ""
 	}
 	p.i++

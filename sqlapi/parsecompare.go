@@ -74,8 +74,8 @@ func (p *parser) every() (expression, zone string) {
 }
 
 // aboutCompare reads the other statements about comparisons.
-func (p *parser) aboutCompare() Statement {
-	switch p.form {
+func (p *parser) aboutCompare(form *Form) Statement {
+	switch form {
 	case formCancelCompare:
 		return &CancelCompare{p.run()}
 	case formRepair:
@@ -102,11 +102,11 @@ func (p *parser) aboutCompare() Statement {
 }
 
 // run reads the number of a comparison run.
-func (p *parser) run() int64 { return p.integer("the number of a comparison run", 1, math.MaxInt64) }
+func (p *parser) run() int64 { return p.integer("a run_id", 1, math.MaxInt64) }
 
 // user reads CREATE, ALTER and DROP SYNC USER after these words.
-func (p *parser) user() Statement {
-	switch p.form {
+func (p *parser) user(form *Form) Statement {
+	switch form {
 	case formDropUser:
 		return &DropUser{IfExists: p.accept("IF", "EXISTS"), Name: p.identifier("a user's name")}
 	case formCreateUser:

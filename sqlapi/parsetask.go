@@ -19,32 +19,32 @@ func (p *parser) createTask() *CreateTask {
 	c.Source = p.secret("a connection string")
 	p.expect("TO")
 	c.Destination = p.secret("a connection string")
-	if p.accept("MODE") {
-		c.Mode = p.mode()
-	}
-	if p.accept("FOR") {
-		c.Scope = p.scope()
-	}
-	if p.accept("ACCOUNTS") {
-		c.Accounts = p.accounts()
-	}
-	if p.accept("START") {
-		c.Start = p.start()
-		c.Start.Confirm = p.confirm()
-	}
-	if p.accept("FLOW") {
-		c.Flow = p.flow()
-	}
-	if p.accept("WITH") {
-		c.Options = p.options(catalog.NormalizeTaskOption, true)
-	}
-	if p.accept("COMMENT") {
-		c.Comment = p.checked("a comment", checkComment)
-	}
-	if p.accept("TAGS") {
-		c.Tags = p.tags()
+	for _, clause := range []struct {
+		word, synopsis string
+		read           func()
+	}{
+		{"MODE", modeSynopsis, func() { c.Mode = p.mode() }},
+		{"FOR", scopeSynopsis, func() { c.Scope = p.scope() }},
+		{"ACCOUNTS", accountsSynopsis, func() { c.Accounts = p.accounts() }},
+		{"START", startSynopsis + " " + confirmSynopsis, func() { c.Start, c.Start.Confirm = p.start(), p.confirm() }},
+		{"FLOW", flowSynopsis, func() { c.Flow = p.flow() }},
+		{"WITH", "WITH " + optionsSynopsis, func() { c.Options = p.options(catalog.NormalizeTaskOption, true) }},
+		{"COMMENT", "COMMENT 'text'", func() { c.Comment = p.checked("a comment", checkComment) }},
+		{"TAGS", tagsSynopsis, func() { c.Tags = p.tags() }},
+	} {
+		if p.accept(clause.word) {
+			p.within(clause.synopsis, clause.read)
+		}
 	}
 	return c
+}
+
+// within reads a clause, whose synopsis is the hint meanwhile.
+func (p *parser) within(synopsis string, read func()) {
+	outer := p.clause
+	p.clause = synopsis
+	read()
+	p.clause = outer
 }
 
 // alterTask reads ALTER SYNC TASK after these words.
@@ -59,8 +59,10 @@ func (p *parser) alterTask() *AlterTask {
 	case p.accept("DROP", "TAG"):
 		a.Action = DropTag{p.key("a tag's key")}
 	case p.accept("ADD"):
+		p.clause = "ADD ( object [, ...] )"
 		a.Action = AddObjects{p.objects(fullObject)}
 	case p.accept("DROP"):
+		p.clause = droppedSynopsis
 		a.Action = DropObjects{p.objects(droppedObject)}
 	case p.accept("SKIP", "DDL"):
 		t := p.peek()
@@ -89,16 +91,22 @@ func (p *parser) setAction() AlterAction {
 	case p.accept("DESTINATION"):
 		return p.setEndpoint(Destination)
 	case p.accept("START"):
+		p.clause = "SET " + startSynopsis
 		return SetStart{p.start()}
 	case p.accept("FLOW"):
+		p.clause = "SET " + flowSynopsis
 		return SetFlow{p.flow()}
 	case p.accept("MODE"):
+		p.clause = "SET " + modeSynopsis
 		return SetMode{p.mode()}
 	case p.accept("FOR"):
+		p.clause = "SET " + scopeSynopsis
 		return SetScope{p.scope()}
 	case p.accept("ACCOUNTS"):
+		p.clause = "SET " + accountsSynopsis
 		return SetAccounts{p.accounts()}
 	case p.punct(p.peek()) == '(':
+		p.clause = "SET ( option = value [, ...] )"
 		return SetOptions{p.options(catalog.NormalizeTaskOption, false)}
 	}
 	p.unexpected(`TAG, SOURCE, DESTINATION, START, FLOW, MODE, FOR, ACCOUNTS or "("`)
@@ -113,8 +121,8 @@ func (p *parser) setEndpoint(side Side) AlterAction {
 }
 
 // command reads START, PAUSE, RESUME, RESET, STOP and DROP SYNC TASK after these words.
-func (p *parser) command() Statement {
-	switch p.form {
+func (p *parser) command(form *Form) Statement {
+	switch form {
 	case formStart:
 		s := &StartTasks{IfExists: p.accept("IF", "EXISTS"), Targets: p.targets()}
 		if p.accept("AT") {
@@ -136,8 +144,8 @@ func (p *parser) command() Statement {
 }
 
 // aboutTask reads the statements that take little more than a task's name.
-func (p *parser) aboutTask() Statement {
-	switch p.form {
+func (p *parser) aboutTask(form *Form) Statement {
+	switch form {
 	case formTestTask:
 		return &TestTask{p.taskName()}
 	case formTestConnection:
@@ -265,10 +273,12 @@ func (p *parser) expectOneOf(words []string, expected string) string {
 
 func (p *parser) mode() Mode {
 	switch {
-	case p.accept("FULL", "AND", "INCREMENTAL"):
-		return FullAndIncremental
 	case p.accept("FULL"):
-		return Full
+		if !p.accept("AND") {
+			return Full
+		}
+		p.expect("INCREMENTAL")
+		return FullAndIncremental
 	case p.accept("INCREMENTAL"):
 		return Incremental
 	}
@@ -332,7 +342,7 @@ func (p *parser) flow() Flow {
 		p.unexpected("LIMIT or UNLIMITED")
 		return Flow{}
 	}
-	f := Flow{MBPerSecond: int(p.integer("a number of megabytes", 1, maxFlow))}
+	f := Flow{MBPerSecond: int(p.integer("the limit in MB", 1, maxFlow))}
 	p.expect("MB", "PER", "SECOND")
 	if t := p.peek(); p.accept("BETWEEN") {
 		p.commas(func() {
@@ -477,19 +487,20 @@ func (p *parser) flag(name string) bool {
 
 // objectRule says what an object may look like in its place.
 type objectRule struct {
-	kinds   []ObjectKind
-	mapping bool // AS …, required in a MAP
-	mapped  bool
-	filter  bool // columns and WHERE
+	kinds    []ObjectKind
+	synopsis string
+	mapping  bool // AS …, required in a MAP
+	mapped   bool
+	filter   bool // columns and WHERE
 }
 
 var (
 	fullObject = objectRule{
-		kinds: []ObjectKind{Schema, TablesMatching, Table, View, MaterializedView, Sequence}, mapping: true, filter: true,
+		kinds: []ObjectKind{Schema, TablesMatching, Table, View, MaterializedView, Sequence}, synopsis: objectSynopsis, mapping: true, filter: true,
 	}
-	mapItem       = objectRule{kinds: []ObjectKind{Schema, Table}, mapping: true, mapped: true}
-	exceptItem    = objectRule{kinds: []ObjectKind{Schema, TablesMatching, Table}}
-	droppedObject = objectRule{kinds: []ObjectKind{Schema, Table, View, MaterializedView, Sequence}}
+	mapItem       = objectRule{kinds: []ObjectKind{Schema, Table}, synopsis: mapSynopsis, mapping: true, mapped: true}
+	exceptItem    = objectRule{kinds: []ObjectKind{Schema, TablesMatching, Table}, synopsis: patternSynopsis}
+	droppedObject = objectRule{kinds: []ObjectKind{Schema, Table, View, MaterializedView, Sequence}, synopsis: droppedSynopsis}
 )
 
 // scope reads what follows FOR.
@@ -512,7 +523,9 @@ func (p *parser) scope() Scope {
 
 func (p *parser) objects(rule objectRule) []Object {
 	var objects []Object
-	p.list(func() { objects = append(objects, p.object(rule)) })
+	p.list(func() {
+		p.within(rule.synopsis, func() { objects = append(objects, p.object(rule)) })
+	})
 	return objects
 }
 

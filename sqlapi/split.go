@@ -2,6 +2,7 @@ package sqlapi
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"pgsyncd/catalog"
@@ -225,13 +226,16 @@ func (h head) isControl() bool {
 	return ownNouns[second] && h.op(2) != '.'
 }
 
-// leading returns up to three leading words.
+// leading returns the tag of a control statement, the first two words of any other.
 func (h head) leading() string {
-	s := h.word(0)
-	for i := 1; i < 3 && h.word(i) != ""; i++ {
-		s += " " + h.word(i)
+	var words []string
+	for i := 0; i < 4 && h.word(i) != ""; i++ {
+		words = append(words, h.word(i))
 	}
-	return s
+	if f := matchForm(words); f != nil {
+		return f.Tag
+	}
+	return strings.Join(words[:min(2, len(words))], " ")
 }
 
 // refusal returns why a statement that is not ours may not be forwarded, or nil when it may.
@@ -242,7 +246,7 @@ func (h head) refusal() *Error {
 		return nil
 	case first == "COMMIT" || first == "ROLLBACK":
 		if h.word(1) == "PREPARED" {
-			return unsupported(first + " PREPARED")
+			return unsupported(first + " PREPARED").WithHint(noTwoPhase)
 		}
 		return nil
 	case transactionVerbs[first]:
@@ -296,10 +300,12 @@ func (h head) refuseSet() *Error {
 	return nil
 }
 
+const noTwoPhase = "Transactions of this server only read; there is nothing to prepare."
+
 // refusePrepare judges the statement to be prepared.
 func (h head) refusePrepare() *Error {
 	if h.word(1) == "TRANSACTION" {
-		return unsupported("PREPARE TRANSACTION")
+		return unsupported("PREPARE TRANSACTION").WithHint(noTwoPhase)
 	}
 	i := 2
 	if h.op(i) == '(' {
@@ -334,7 +340,7 @@ func (h head) refuseInner(outer string, i int) *Error {
 	case w == "":
 		return nil // a syntax error, better told by PostgreSQL
 	default:
-		return unsupported(outer+" of "+w).WithHint("%s takes queries here; control statements need not be prepared.", outer)
+		return unsupported(outer+" of "+w).WithHint("%s takes queries only.", outer)
 	}
 }
 
@@ -383,7 +389,7 @@ func refuseVerb(first, second string) *Error {
 	case "NOTIFY":
 		return e.WithHint("LISTEN sync_events receives the daemon's own notifications.")
 	}
-	if near := catalog.Nearest(first, allowedVerbs()); near != "" {
+	if near := catalog.Nearest(first, allowedVerbs()); near != "" && len(first) > 3 {
 		return e.WithHint("Perhaps you meant %s. SHOW SYNC HELP lists the control statements.", near)
 	}
 	return e.WithHint("Queries, session commands and control statements are accepted. SHOW SYNC HELP lists the control statements.")

@@ -216,10 +216,11 @@ func ParseSchedule(expression, zone string) (cron.Schedule, error) {
 			WithDetail("%s.", sentence(err.Error())).
 			WithHint("The fields are minute, hour, day of month, month and day of week, such as '0 3 * * 1-5'; or @hourly, @daily, @weekly, @monthly, @every 6h.")
 	}
+	expression = strings.TrimSpace(expression)
 	if strings.Contains(expression, "TZ=") {
 		return nil, bad(errors.New("the time zone is given with TIME ZONE"))
 	}
-	if every, ok := strings.CutPrefix(strings.TrimSpace(expression), "@every "); ok {
+	if every, ok := strings.CutPrefix(expression, "@every "); ok {
 		if d, err := time.ParseDuration(every); err != nil || d < time.Minute {
 			return nil, bad(errors.New("the interval must be a minute or more"))
 		}
