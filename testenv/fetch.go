@@ -239,7 +239,8 @@ Acquire::Languages "none"; APT::Architecture "amd64"; APT::Sandbox::User "";
 	return root, writeLaunchers(root, version)
 }
 
-// launcher starts a program of root with root's libraries; it finds root from its own place.
+// launcher starts a program of root with root's libraries; it finds root from its own place. Programs that start others
+// (pg_dumpall) look for them beside the real program and do not work.
 const launcher = `#!/bin/sh
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 lib=$root/usr/lib/x86_64-linux-gnu
