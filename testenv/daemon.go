@@ -217,22 +217,31 @@ func (d *Daemon) Destroy() error {
 	if err != nil {
 		err = errors.Join(err, d.Kill9())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	// A PostgreSQL removes its shared memory on SIGQUIT.
+	left := d.signalRest(unix.SIGQUIT, 5*time.Second)
+	if left != nil {
+		left = d.signalRest(unix.SIGKILL, stopTimeout)
+	}
+	if d.port != nil {
+		d.port.Close()
+	}
+	return errors.Join(err, left, os.RemoveAll(d.dir))
+}
+
+// signalRest signals what runs in the daemon's directories until it has ended.
+func (d *Daemon) signalRest(signal unix.Signal, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	left := waitFor(ctx, func() error {
+	return waitFor(ctx, func() error {
 		pids := append(processesBelow(d.dir), processesBelow(d.cfg.DataDir)...)
 		for _, pid := range pids {
-			_ = unix.Kill(pid, unix.SIGQUIT) // a PostgreSQL removes its shared memory then
+			_ = unix.Kill(pid, signal)
 		}
 		if len(pids) > 0 {
 			return fmt.Errorf("processes %v are still there", pids)
 		}
 		return nil
 	})
-	if d.port != nil {
-		d.port.Close()
-	}
-	return errors.Join(err, left, os.RemoveAll(d.dir))
 }
 
 // ConnString connects user with Password over TCP.
