@@ -1,0 +1,33 @@
+// Package sync runs synchronization tasks. A supervisor compares what the catalog says an operator wants of each task
+// with what the task's runner is doing, and starts, redirects or ends runners until the two agree.
+//
+//	                catalog (desired and observed state of every task)
+//	                    ▲ Fire, SaveStatus          │ Tasks
+//	                    │                           ▼
+//	┌───────────────────┴──────────────────────────────────────────────┐
+//	│ Supervisor     duty(task) ──► one runner per task that has one   │
+//	└──────────────────────────────────┬───────────────────────────────┘
+//	                                   ▼
+//	  wait ── until start_at             run: precheck ─► fullcopy ─► incremental
+//	  pause ─ note that all is quiet     stop: incremental up to the present ─► clean up
+//	                                     force stop: clean up what can be reached, list the rest
+//
+// State: nothing here is durable. What a task has achieved is in its destination (package ledger), what it is asked to do
+// and what it was last seen doing is in the catalog. A daemon that is killed forgets nothing that matters: on the next
+// start the supervisor derives the same duties again.
+//
+// Invariants:
+//
+//   - at most one runner per task exists, and a runner has exactly one duty; another duty means that the runner's context
+//     is cancelled with the new duty as cause, that it is awaited, and that a new runner starts;
+//   - the names of objects a runner makes on the source are in the catalog before the objects exist, so that a crash
+//     leaves nothing that cannot be found again;
+//   - every change of a task's state goes through catalog.Fire, which refuses what the transition table does not hold.
+//
+// Goroutines: Supervisor.Run, one per runner, one per running task that watches the source's WAL, and one that writes
+// the live figures; all end before Run returns.
+//
+// Failures: a stage returns an error, endpoint.Classify tells what kind. Network faults are retried for ever with a
+// growing pause, permanent ones fail the task at once, all others fail it after retry_limit attempts without progress
+// between them. While it waits to try again the task is in state "fault rectification".
+package sync

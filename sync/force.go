@@ -1,0 +1,175 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"pgsyncd/catalog"
+	"pgsyncd/sync/ledger"
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// patience is how long a forced stop waits for one side.
+const patience = 15 * time.Second
+
+// forceStop ends a task whatever state its servers are in. What it cannot remove, and the sequences, which nobody has
+// brought up to date, are listed with the statements that do it.
+func (r *runner) forceStop(ctx context.Context) {
+	var left []catalog.Leftover
+	if r.notes.Phase != phaseNew {
+		sequences, err := r.forceSource(ctx)
+		if err != nil {
+			r.record(ctx, "warning", "source not cleaned", r.explain(err).Error, "")
+			left = append(left, r.sourceLeftovers()...)
+		}
+		more, err := r.forceDestination(ctx, sequences)
+		if err != nil {
+			r.record(ctx, "warning", "destination not cleaned", r.explain(err).Error, "")
+		}
+		left = append(left, more...)
+	}
+	settled, cancel := settle(ctx)
+	defer cancel()
+	if err := r.cfg.Catalog.SaveLeftovers(settled, r.task.ID, r.task.Name, left); err != nil {
+		r.fail(ctx, err)
+		return
+	}
+	message := "nothing is left behind"
+	if len(left) > 0 {
+		message = fmt.Sprintf("%d objects are left; see SELECT * FROM sync_leftovers WHERE task = '%s'", len(left), r.task.Name)
+	}
+	if r.task.State == catalog.StateStopping {
+		r.fire(ctx, catalog.EventDrained, catalog.Change{})
+	}
+	r.fire(ctx, catalog.EventCompleted, catalog.Change{Message: message})
+}
+
+// forceSource removes slot and publication within patience, ending a walsender that holds the slot, and returns the
+// sequences with their values.
+func (r *runner) forceSource(ctx context.Context) ([]schema.Sequence, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the source did not answer in time"))
+	defer cancel()
+	src, err := r.source.Connect(ctx, r.application("source"))
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(ctx, src)
+	var sequences []schema.Sequence
+	if inv, err := schema.Read(ctx, src, r.selection); err != nil {
+		r.record(ctx, "warning", "sequences not read", r.explain(err).Error, "")
+	} else {
+		sequences = inv.Sequences
+	}
+	if !r.incremental() {
+		return sequences, nil
+	}
+	if _, err := src.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
+		WHERE slot_name = $1 AND active_pid IS NOT NULL`, r.notes.Slot); err != nil {
+		return sequences, fmt.Errorf("end the walsender of slot %s: %w", r.notes.Slot, err)
+	}
+	if err := dropSlot(ctx, src, r.notes.Slot); err != nil {
+		return sequences, err
+	}
+	if _, err := src.Exec(ctx, dropPublicationSQL(r.notes.Publication)); err != nil {
+		return sequences, fmt.Errorf("drop publication %s: %w", r.notes.Publication, err)
+	}
+	return sequences, nil
+}
+
+func (r *runner) sourceLeftovers() []catalog.Leftover {
+	if !r.incremental() {
+		return nil
+	}
+	return []catalog.Leftover{
+		{Side: "source", Kind: "replication slot", Name: r.notes.Slot, CleanupSQL: dropSlotSQL(r.notes.Slot) + ";"},
+		{Side: "source", Kind: "publication", Name: r.notes.Publication, CleanupSQL: dropPublicationSQL(r.notes.Publication) + ";"},
+	}
+}
+
+// forceDestination removes the ledger's rows within patience and lists the sequences that are to be set.
+func (r *runner) forceDestination(ctx context.Context, sequences []schema.Sequence) ([]catalog.Leftover, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the destination did not answer in time"))
+	defer cancel()
+	var left []catalog.Leftover
+	for _, s := range sequences {
+		if s.Readable {
+			left = append(left, sequenceLeftover(s.Name.String(), setvalSQL(s, r.options.SequenceMargin)))
+		}
+	}
+	dst, err := r.destination.Connect(ctx, r.application("destination"))
+	if err == nil {
+		defer closeConn(ctx, dst)
+		if sequences == nil {
+			left, err = r.ownedSequences(ctx, dst)
+		}
+		err = errors.Join(err, ledger.Erase(ctx, dst, r.task.ID))
+	}
+	if err != nil {
+		left = append(left, catalog.Leftover{
+			Side: "destination", Kind: "ledger", Name: ledger.Schema,
+			CleanupSQL: ledgerCleanup(r.task.ID),
+		})
+	}
+	return left, err
+}
+
+// ledgerCleanup removes a task's rows from the destination by hand.
+func ledgerCleanup(task string) string {
+	var b strings.Builder
+	for _, table := range []string{"progress", "copied", "objects"} {
+		fmt.Fprintf(&b, "DELETE FROM %s.%s WHERE task = '%s'; ", ledger.Schema, table, task)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func sequenceLeftover(name, setval string) catalog.Leftover {
+	return catalog.Leftover{Side: "destination", Kind: "sequence", Name: name, CleanupSQL: setval + ";"}
+}
+
+// ownedSequences lists, from the destination alone, the serial and identity columns of the task's tables with the
+// statement that sets each sequence past the highest value in its column.
+func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.Leftover, error) {
+	tables, err := r.cfg.Catalog.Tables(ctx, r.task.ID)
+	if err != nil {
+		return nil, err
+	}
+	schemas, names := make([]string, len(tables)), make([]string, len(tables))
+	for i, t := range tables {
+		schemas[i], names[i] = t.DestinationSchema, t.DestinationTable
+	}
+	rows, err := dst.Query(ctx, `
+		SELECT pg_catalog.format('%I.%I', sn.nspname, s.relname), pg_catalog.format('%I.%I', tn.nspname, t.relname), a.attname
+		FROM pg_catalog.pg_depend d
+		JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+		JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
+		JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
+		JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+		JOIN pg_catalog.unnest($1::text[], $2::text[]) u (nspname, relname) ON u.nspname = tn.nspname AND u.relname = t.relname
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+		WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+		  AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+		ORDER BY 1`, schemas, names)
+	if err != nil {
+		return nil, fmt.Errorf("list sequences of the destination: %w", err)
+	}
+	var left []catalog.Leftover
+	var sequence, table, column string
+	_, err = pgx.ForEachRow(rows, []any{&sequence, &table, &column}, func() error {
+		left = append(left, sequenceLeftover(sequence, fmt.Sprintf(
+			"SELECT pg_catalog.setval(%s::pg_catalog.regclass, coalesce(max(%s), 0) + %d) FROM %s",
+			quoteLiteral(sequence), pgx.Identifier{column}.Sanitize(), max(r.options.SequenceMargin, 1), table)))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sequences of the destination: %w", err)
+	}
+	return left, nil
+}
+
+// quoteLiteral writes a string constant; sessions run with standard_conforming_strings on.
+func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -1,0 +1,255 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/fullcopy"
+	"pgsyncd/sync/incremental"
+	"pgsyncd/sync/ledger"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	firstPause   = time.Second
+	longestPause = 30 * time.Second
+)
+
+// run takes the task from wherever it is to its end: the completion of a full task, or a stream that runs until the task
+// gets another duty. Faults are overcome here.
+func (r *runner) run(ctx context.Context) {
+	wait, attempts := firstPause, int64(0)
+	for {
+		before := r.figures.work()
+		err := r.attempt(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		kind := endpoint.Classify(err)
+		if r.figures.work() > before {
+			wait, attempts = firstPause, 0
+		}
+		if kind == endpoint.FaultOther {
+			attempts++
+		}
+		if kind == endpoint.FaultPermanent || attempts > r.options.RetryLimit {
+			r.fail(ctx, err)
+			return
+		}
+		ch := r.explain(err)
+		r.log.Warn("fault", "error", ch.Error, "retry_in", wait)
+		if r.task.State != catalog.StateFault {
+			r.fire(ctx, catalog.EventFault, ch)
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+		wait = min(2*wait, longestPause)
+	}
+}
+
+// attempt does what is left of the task and returns on the first fault.
+func (r *runner) attempt(ctx context.Context) error {
+	if r.notes.Phase == phaseNew {
+		if err := r.admit(ctx); err != nil {
+			return err
+		}
+		if r.options.CreateDatabase {
+			if err := createDatabase(ctx, r.source, r.destination); err != nil {
+				return err
+			}
+		}
+		slot, publication := sourceNames(r.task.ID)
+		if err := r.note(ctx, func(n *notes) { n.Phase, n.Slot, n.Publication = phaseFull, slot, publication }); err != nil {
+			return err
+		}
+	}
+	if r.notes.Phase == phaseFull {
+		if err := r.copy(ctx); err != nil {
+			return err
+		}
+	}
+	if !r.incremental() {
+		return r.finishFull(ctx)
+	}
+	return r.follow(ctx)
+}
+
+// copy performs the full phase.
+func (r *runner) copy(ctx context.Context) error {
+	if r.task.State == catalog.StateStarting {
+		r.fire(ctx, catalog.EventFullBegun, catalog.Change{})
+	}
+	r.figures.phase(phaseNameFull)
+	slot, publication := r.notes.Slot, r.notes.Publication
+	if !r.incremental() {
+		slot, publication = "", ""
+	}
+	r.figures.silence()
+	g, ctx := errgroup.WithContext(ctx)
+	done := make(chan struct{})
+	var result fullcopy.Result
+	g.Go(func() (err error) {
+		defer close(done)
+		result, err = fullcopy.Run(ctx, fullcopy.Config{
+			Task:             r.task.ID,
+			Source:           r.source,
+			Destination:      r.destination,
+			Selection:        r.selection,
+			Slot:             slot,
+			Publication:      publication,
+			Workers:          workers(r.options.CopyWorkers),
+			IndexWorkers:     workers(r.options.IndexWorkers),
+			SplitAbove:       int64(r.options.SplitTableAbove),
+			Format:           fullcopy.Format(r.options.CopyFormat),
+			ExistingObjects:  fullcopy.Existing(r.options.ExistingObjects),
+			Indexes:          r.options.SyncIndexes,
+			PopulateMatviews: r.options.PopulateMatviews,
+			WorkDir:          r.cfg.WorkDir,
+			Report:           r.figures,
+			Logger:           r.log,
+		})
+		return err
+	})
+	if r.task.State == catalog.StateFault && r.figures.awaitLife(ctx, done) {
+		r.fire(ctx, catalog.EventRecoveredFull, catalog.Change{})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return r.note(context.WithoutCancel(ctx), func(n *notes) { n.Phase, n.CopiedAt = phaseIncremental, result.HighestLSN })
+}
+
+// workers is the number asked for, or one for each core of this machine, but not more than eight.
+func workers(asked catalog.Count) int {
+	if asked > 0 {
+		return int(asked)
+	}
+	return min(max(runtime.NumCPU(), 2), 8)
+}
+
+// finishFull ends a task that has no stream.
+func (r *runner) finishFull(ctx context.Context) error {
+	switch r.task.State {
+	case catalog.StateStarting:
+		r.fire(ctx, catalog.EventFullBegun, catalog.Change{})
+	case catalog.StateFault:
+		r.fire(ctx, catalog.EventRecoveredFull, catalog.Change{})
+	default:
+	}
+	if r.task.State == catalog.StateFull {
+		r.fire(ctx, catalog.EventFullDone, catalog.Change{})
+	}
+	if err := r.eraseLedger(ctx); err != nil {
+		return err
+	}
+	r.figures.completed()
+	r.fire(ctx, catalog.EventCompleted, catalog.Change{Message: "the full synchronization is complete"})
+	return nil
+}
+
+// follow streams changes until ctx ends or a fault.
+func (r *runner) follow(ctx context.Context) error {
+	if r.task.State == catalog.StateStarting {
+		r.fire(ctx, catalog.EventFullBegun, catalog.Change{})
+	}
+	st, err := r.newStream()
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	done := make(chan struct{})
+	g.Go(func() error { defer close(done); return st.Run(ctx) })
+	g.Go(func() error { r.watchSource(ctx); return nil })
+	r.stream.Store(st)
+	defer r.stream.Store(nil)
+	if r.figures.awaitLife(ctx, done) {
+		if r.task.State == catalog.StateFault && st.Applied() < r.notes.CopiedAt {
+			r.fire(ctx, catalog.EventRecoveredFull, catalog.Change{})
+		}
+		// Units may have been copied at different positions; only past the highest do they fit together.
+		if st.WaitApplied(ctx, r.notes.CopiedAt) == nil {
+			r.figures.phase(phaseNameIncremental)
+			r.fire(ctx, catalog.EventIncrementalBegun, catalog.Change{})
+		}
+	}
+	return g.Wait()
+}
+
+func (r *runner) newStream() (*incremental.Stream, error) {
+	r.figures.silence()
+	return incremental.New(incremental.Config{
+		Task:        r.task.ID,
+		Source:      r.source,
+		Destination: r.destination,
+		Slot:        r.notes.Slot,
+		Publication: r.notes.Publication,
+		Selection:   r.selection,
+		Policy:      r.options.ConflictPolicy,
+		Heartbeat:   r.options.HeartbeatInterval,
+		Report:      reporter{r},
+		Logger:      r.log,
+	})
+}
+
+// eraseLedger removes what the task wrote about itself into the destination.
+func (r *runner) eraseLedger(ctx context.Context) error {
+	conn, err := r.destination.Connect(ctx, r.application("destination"))
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	return ledger.Erase(ctx, conn, r.task.ID)
+}
+
+func (r *runner) application(side string) string {
+	return "pgsyncd " + r.task.Name + " " + side
+}
+
+func closeConn(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // nothing is lost with a connection that ends badly here: its work was committed or will be repeated
+}
+
+// createDatabase makes the destination database, with the encoding and locale of the source's, where it is missing.
+func createDatabase(ctx context.Context, source, destination *endpoint.Endpoint) error {
+	src, err := source.Connect(ctx, "pgsyncd create database")
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, src)
+	var encoding, collate, ctype string
+	if err := src.QueryRow(ctx, `SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype
+		FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`).Scan(&encoding, &collate, &ctype); err != nil {
+		return fmt.Errorf("read encoding of the source database: %w", err)
+	}
+	dst, err := destination.WithDatabase("postgres").Connect(ctx, "pgsyncd create database")
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, dst)
+	name := destination.Database()
+	var exists bool
+	if err := dst.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)`, name).Scan(&exists); err != nil {
+		return fmt.Errorf("look for database %s: %w", name, err)
+	}
+	if exists {
+		return nil
+	}
+	var create string
+	if err := dst.QueryRow(ctx, `SELECT pg_catalog.format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L',
+		$1::text, $2::text, $3::text, $4::text)`, name, encoding, collate, ctype).Scan(&create); err != nil {
+		return fmt.Errorf("create database %s: %w", name, err)
+	}
+	if _, err := dst.Exec(ctx, create); err != nil {
+		return fmt.Errorf("create database %s: %w", name, err)
+	}
+	return nil
+}

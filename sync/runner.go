@@ -1,0 +1,294 @@
+package sync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/incremental"
+	"pgsyncd/sync/precheck"
+	"pgsyncd/sync/schema"
+)
+
+// runner performs one duty of one task. Its fields are set before its goroutine starts and are that goroutine's own,
+// but for figures and stream, which are safe to read from others.
+type runner struct {
+	*Supervisor
+	task    catalog.Task
+	duty    duty
+	cancel  context.CancelCauseFunc
+	done    chan struct{} // closed when the goroutine has ended
+	figures *figures
+	stream  atomic.Pointer[incremental.Stream]
+	log     *slog.Logger
+
+	source, destination *endpoint.Endpoint
+	options             catalog.TaskOptions
+	selection           schema.Selection
+	notes               notes
+}
+
+// Stream is what a comparison needs of a running stream.
+type Stream = *incremental.Stream
+
+// guard performs the duty and turns a panic into the task's failure, so that one task never takes the daemon down.
+func (r *runner) guard(ctx context.Context) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("runner panicked", "panic", p, "stack", string(debug.Stack()))
+			r.fail(ctx, fmt.Errorf("internal error: %v", p))
+		}
+	}()
+	if err := r.open(); err != nil {
+		r.fail(ctx, err)
+		return
+	}
+	switch r.duty {
+	case dutyWait:
+		r.wait(ctx)
+	case dutyRun:
+		r.run(ctx)
+	case dutyPause:
+		r.fire(ctx, catalog.EventPaused, catalog.Change{})
+	case dutyStop:
+		r.stop(ctx)
+	case dutyForceStop:
+		r.forceStop(ctx)
+	case dutyNone:
+	}
+}
+
+// open derives everything a duty needs from the task as the catalog has it.
+func (r *runner) open() (err error) {
+	if r.options, err = catalog.ParseTaskOptions(r.task.Options); err != nil {
+		return fmt.Errorf("read options of task %s: %w", r.task.Name, err)
+	}
+	if err = json.Unmarshal(r.task.Definition, &r.selection); err != nil {
+		return fmt.Errorf("read selection of task %s: %w", r.task.Name, err)
+	}
+	if r.notes, err = readNotes(r.task); err != nil {
+		return err
+	}
+	// Whether a socket may be used was decided when the task was created, by who created it.
+	o := endpoint.Options{FilesDir: r.cfg.ConnInfoDir, AllowSocket: true}
+	o.RootCA = r.options.SourceSSLCA
+	if r.source, err = endpoint.Parse(r.task.Source.Reveal(), o); err != nil {
+		return fmt.Errorf("source of task %s: %w", r.task.Name, err)
+	}
+	o.RootCA = r.options.DestinationSSLCA
+	if r.destination, err = endpoint.Parse(r.task.Destination.Reveal(), o); err != nil {
+		return fmt.Errorf("destination of task %s: %w", r.task.Name, err)
+	}
+	return nil
+}
+
+// wait starts the task at its time.
+func (r *runner) wait(ctx context.Context) {
+	if r.task.StartAt == nil {
+		r.fail(ctx, errors.New("the task waits for a start time but has none"))
+		return
+	}
+	timer := time.NewTimer(time.Until(*r.task.StartAt))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			r.fire(ctx, catalog.EventDue, catalog.Change{})
+			return
+		case <-time.After(r.cfg.Poll):
+			// The start time can be changed while the task waits.
+			t, err := r.cfg.Catalog.TaskByID(ctx, r.task.ID)
+			if err == nil && t.StartAt != nil && !t.StartAt.Equal(*r.task.StartAt) {
+				r.task.StartAt = t.StartAt
+				timer.Reset(time.Until(*t.StartAt))
+			}
+		}
+	}
+}
+
+// incremental tells whether the task streams changes after the full phase.
+func (r *runner) incremental() bool { return r.task.Mode != catalog.ModeFull }
+
+// precheck makes the checks, records them and returns them.
+func (r *runner) precheck(ctx context.Context) ([]precheck.Result, error) {
+	slot, publication := sourceNames(r.task.ID)
+	results := precheck.Run(ctx, precheck.Input{
+		Source:          r.source,
+		Destination:     r.destination,
+		Selection:       r.selection,
+		Incremental:     r.incremental(),
+		ExistingObjects: r.options.ExistingObjects,
+		CreateDatabase:  r.options.CreateDatabase,
+		Slot:            slot,
+		Publication:     publication,
+	})
+	rows := make([]catalog.PrecheckRow, len(results))
+	for i, c := range results {
+		rows[i] = catalog.PrecheckRow{
+			Category: c.Category, Item: c.Item, Result: string(c.Outcome),
+			Found: c.Found, Suggestion: c.Suggestion, Confirmed: r.confirmed(c.Item),
+		}
+	}
+	return results, r.cfg.Catalog.SavePrechecks(ctx, r.task.ID, rows)
+}
+
+func (r *runner) confirmed(item string) bool {
+	for _, c := range r.task.Confirm {
+		if c == catalog.ConfirmAll || c == item {
+			return true
+		}
+	}
+	return false
+}
+
+// problem is a failure with what an operator needs to mend it.
+type problem struct {
+	err          error
+	detail, hint string
+}
+
+func (p *problem) Error() string   { return p.err.Error() }
+func (p *problem) Unwrap() error   { return p.err }
+func (p *problem) Permanent() bool { return true }
+
+// admit lets a task start only when nothing failed and all that is to be confirmed was.
+func (r *runner) admit(ctx context.Context) error {
+	results, err := r.precheck(ctx)
+	if err != nil {
+		return err
+	}
+	var failed, open []string
+	for _, c := range results {
+		switch {
+		case c.Outcome == precheck.Failed:
+			failed = append(failed, c.Item+": "+c.Found)
+		case c.Outcome == precheck.ToConfirm && !r.confirmed(c.Item):
+			open = append(open, c.Item+": "+c.Found)
+		}
+	}
+	look := fmt.Sprintf("SELECT item, found, suggestion FROM sync_prechecks WHERE task = '%s' AND result <> 'passed';", r.task.Name)
+	switch {
+	case len(failed) > 0:
+		return &problem{
+			err:    fmt.Errorf("%d of %d prechecks did not pass", len(failed), len(results)),
+			detail: strings.Join(failed, "\n"),
+			hint:   "See what to do with: " + look,
+		}
+	case len(open) > 0:
+		return &problem{
+			err:    fmt.Errorf("%d prechecks are to be confirmed", len(open)),
+			detail: strings.Join(open, "\n"),
+			hint:   fmt.Sprintf("Look at them with: %s If they are acceptable: START SYNC TASK %s CONFIRM ALL;", look, quoteTask(r.task.Name)),
+		}
+	}
+	return nil
+}
+
+// fire moves the task's state. A transition that is refused because an operator's statement came in between is no error:
+// the supervisor derives the new duty from what that statement left.
+func (r *runner) fire(ctx context.Context, ev catalog.Event, ch catalog.Change) {
+	ctx, cancel := settle(ctx)
+	defer cancel()
+	t, err := r.cfg.Catalog.Fire(ctx, r.task.ID, ev, ch)
+	var refused *catalog.StateError
+	switch {
+	case err == nil:
+		r.task = t
+	case errors.As(err, &refused):
+		r.log.Info("transition refused", "event", ev, "state", refused.State)
+	default:
+		r.log.Error("record transition", "event", ev, "error", err)
+	}
+}
+
+// note makes the notes durable.
+func (r *runner) note(ctx context.Context, change func(*notes)) error {
+	n := r.notes
+	change(&n)
+	if err := r.cfg.Catalog.SetRuntime(ctx, r.task.ID, n.encode()); err != nil {
+		return err
+	}
+	r.notes = n
+	return nil
+}
+
+// fail records that the duty cannot be done. When ctx ended, that is the reason, not a failure.
+func (r *runner) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	ch := r.explain(err)
+	r.log.Error("task failed", "error", ch.Error, "detail", ch.Detail)
+	switch {
+	case r.duty == dutyStop || r.duty == dutyForceStop:
+		r.fire(ctx, catalog.EventStopFailed, ch)
+	case r.notes.Phase == phaseIncremental:
+		r.fire(ctx, catalog.EventFailedIncremental, ch)
+	case r.notes.Phase == phaseFull:
+		r.fire(ctx, catalog.EventFailedFull, ch)
+	default:
+		r.fire(ctx, catalog.EventFailed, ch)
+	}
+}
+
+// explain puts an error into the words an operator reads, without secrets.
+func (r *runner) explain(err error) catalog.Change {
+	ch := catalog.Change{Error: err.Error()}
+	var p *problem
+	var d interface {
+		Detail() string
+		Hint() string
+	}
+	switch {
+	case errors.As(err, &p):
+		ch.Detail, ch.Hint = p.detail, p.hint
+	case errors.As(err, &d):
+		ch.Detail, ch.Hint = d.Detail(), d.Hint()
+	default:
+		diagnosis := endpoint.Diagnose(err)
+		ch.Detail, ch.Hint = diagnosis.Detail, diagnosis.Hint
+	}
+	for _, e := range []*endpoint.Endpoint{r.source, r.destination} {
+		if e != nil {
+			ch.Error, ch.Detail, ch.Hint = e.Redact(ch.Error), e.Redact(ch.Detail), e.Redact(ch.Hint)
+		}
+	}
+	return ch
+}
+
+// settle gives work that must be finished a context that outlives ctx for a while.
+func settle(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+}
+
+// pause waits, and reports whether ctx is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// quoteTask spells a task's name as a statement needs it.
+func quoteTask(name string) string {
+	for _, c := range name {
+		if c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return `"` + name + `"`
+		}
+	}
+	return name
+}

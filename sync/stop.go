@@ -1,0 +1,244 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
+)
+
+// stop ends a task in good order: everything the source has committed until now is brought to the destination, then the
+// task's traces are removed. Network faults are waited out; what cannot be waited for is what a forced stop is for.
+func (r *runner) stop(ctx context.Context) {
+	wait, attempts := firstPause, int64(0)
+	for {
+		err := r.finish(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		kind := endpoint.Classify(err)
+		if kind == endpoint.FaultOther {
+			attempts++
+		}
+		if kind == endpoint.FaultPermanent || attempts > r.options.RetryLimit {
+			r.fail(ctx, err)
+			return
+		}
+		ch := r.explain(err)
+		r.record(ctx, "warning", "stop delayed", ch.Error, ch.Detail)
+		if !pause(ctx, wait) {
+			return
+		}
+		wait = min(2*wait, longestPause)
+	}
+}
+
+func (r *runner) finish(ctx context.Context) error {
+	streamed := r.incremental() && r.notes.Phase == phaseIncremental
+	if r.task.State == catalog.StateStopping {
+		if streamed {
+			if err := r.drain(ctx); err != nil {
+				return err
+			}
+		} else if r.notes.Phase == phaseFull {
+			r.record(ctx, "warning", "stopped early", "the full synchronization was not complete; the destination holds a part of the data", "")
+		}
+		r.fire(ctx, catalog.EventDrained, catalog.Change{})
+	}
+	if err := r.cleanSource(ctx, streamed); err != nil {
+		return err
+	}
+	if r.notes.Phase != phaseNew {
+		if err := r.eraseLedger(ctx); err != nil {
+			return err
+		}
+		r.adviseOnReplicationRole(ctx)
+	}
+	r.fire(ctx, catalog.EventCompleted, catalog.Change{})
+	return nil
+}
+
+// drain streams until everything that was committed on the source when it began is durable in the destination.
+func (r *runner) drain(ctx context.Context) error {
+	conn, err := r.source.Connect(ctx, r.application("source"))
+	if err != nil {
+		return err
+	}
+	end, err := insertPosition(ctx, conn)
+	closeConn(ctx, conn)
+	if err != nil {
+		return err
+	}
+	st, err := r.newStream()
+	if err != nil {
+		return err
+	}
+	st.StopAt(max(end, r.notes.CopiedAt))
+	r.stream.Store(st)
+	defer r.stream.Store(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { defer cancel(); return st.Run(ctx) })
+	g.Go(func() error { r.watchSource(ctx); return nil })
+	return g.Wait()
+}
+
+// insertPosition is the end of the WAL that exists on the source, written out or not: every commit that has returned to
+// its client ends at or before it.
+func insertPosition(ctx context.Context, conn *pgx.Conn) (pglogrepl.LSN, error) {
+	version, err := schema.ServerVersion(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	function := "pg_current_wal_insert_lsn"
+	if version < 100000 {
+		function = "pg_current_xlog_insert_location"
+	}
+	var text string
+	if err := conn.QueryRow(ctx, "SELECT pg_catalog."+function+"()::text").Scan(&text); err != nil {
+		return 0, fmt.Errorf("read WAL position of the source: %w", err)
+	}
+	return pglogrepl.ParseLSN(text)
+}
+
+// cleanSource carries the sequences over and removes slot and publication. Every step may be repeated.
+func (r *runner) cleanSource(ctx context.Context, sequences bool) error {
+	if r.notes.Slot == "" || !r.incremental() {
+		return nil
+	}
+	src, err := r.source.Connect(ctx, r.application("source"))
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, src)
+	if sequences {
+		if err := r.setSequences(ctx, src); err != nil {
+			return err
+		}
+	}
+	if err := dropSlot(ctx, src, r.notes.Slot); err != nil {
+		return err
+	}
+	if _, err := src.Exec(ctx, dropPublicationSQL(r.notes.Publication)); err != nil {
+		return fmt.Errorf("drop publication %s: %w", r.notes.Publication, err)
+	}
+	return nil
+}
+
+func dropPublicationSQL(name string) string {
+	return "DROP PUBLICATION IF EXISTS " + pgx.Identifier{name}.Sanitize()
+}
+
+func dropSlotSQL(name string) string {
+	return "SELECT pg_catalog.pg_drop_replication_slot('" + name + "')"
+}
+
+// dropSlot drops the slot if it exists, waiting while a walsender that has lost its client still holds it.
+func dropSlot(ctx context.Context, conn *pgx.Conn, slot string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("slot %s is still in use", slot))
+	defer cancel()
+	for {
+		var active bool
+		err := conn.QueryRow(ctx, `SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`, slot).Scan(&active)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err == nil && !active {
+			_, err = conn.Exec(ctx, dropSlotSQL(slot))
+			if err == nil {
+				return nil
+			}
+		}
+		var pg *pgconn.PgError
+		if err != nil && (!errors.As(err, &pg) || pg.Code != "55006") {
+			return fmt.Errorf("drop slot %s: %w", slot, err)
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return fmt.Errorf("drop slot %s: %w", slot, context.Cause(ctx))
+		}
+	}
+}
+
+// setSequences gives every sequence of the destination the source's value and a margin, so that values handed out by the
+// source after they were read do not come again.
+func (r *runner) setSequences(ctx context.Context, src *pgx.Conn) error {
+	inv, err := schema.Read(ctx, src, r.selection)
+	if err != nil {
+		return err
+	}
+	dst, err := r.destination.Connect(ctx, r.application("destination"))
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, dst)
+	for _, s := range inv.Sequences {
+		if !s.Readable {
+			r.record(ctx, "warning", "sequence not set", "the source user may not read sequence "+s.Name.String(), "")
+			continue
+		}
+		if _, err := dst.Exec(ctx, setvalSQL(s, r.options.SequenceMargin)); err != nil {
+			var pg *pgconn.PgError
+			if errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000") {
+				r.record(ctx, "warning", "sequence not set", "sequence "+s.Name.String()+" does not exist in the destination", "")
+				continue
+			}
+			return fmt.Errorf("set sequence %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// setvalSQL is the statement that sets a sequence to its value plus margin in its own direction, within its bounds.
+func setvalSQL(s schema.Sequence, margin int64) string {
+	value := s.LastValue
+	switch {
+	case s.Increment < 0 && value < s.Min+margin:
+		value = s.Min
+	case s.Increment < 0:
+		value -= margin
+	case value > s.Max-margin:
+		value = s.Max
+	default:
+		value += margin
+	}
+	return fmt.Sprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %d, %t)", quoteLiteral(s.Name.String()), value, s.IsCalled)
+}
+
+// adviseOnReplicationRole tells when the destination server still runs everything as a replica.
+func (r *runner) adviseOnReplicationRole(ctx context.Context) {
+	dst, err := r.destination.Connect(ctx, r.application("destination"))
+	if err != nil {
+		r.log.Info("server-wide session_replication_role not checked", "error", err)
+		return
+	}
+	defer closeConn(ctx, dst)
+	var role string
+	if err := dst.QueryRow(ctx, `SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'session_replication_role'`).Scan(&role); err != nil {
+		r.log.Info("server-wide session_replication_role not checked", "error", err)
+		return
+	}
+	if role == "replica" {
+		r.record(ctx, "warning", "session_replication_role",
+			"session_replication_role is still replica on the destination: its triggers and foreign keys do not fire",
+			"Set it back with: ALTER SYSTEM RESET session_replication_role; SELECT pg_reload_conf();")
+	}
+}
+
+// record writes to the task's log in the catalog. A log that cannot be written must not stop the work it tells of.
+func (r *runner) record(ctx context.Context, level, event, message, detail string) {
+	ctx, cancel := settle(ctx)
+	defer cancel()
+	r.log.Info("task event", "event", event, "message", message, "detail", detail)
+	if err := r.cfg.Catalog.Log(ctx, r.task.Name, level, event, message, detail); err != nil {
+		r.log.Warn("write task log", "error", err)
+	}
+}
