@@ -26,7 +26,7 @@ type DumpConfig struct {
 	Snapshot string // exported snapshot to dump under; "" takes a fresh one
 	WorkDir  string // directory for files with credentials; must exist
 	// Tables restricts the dump to these tables and what belongs to them, so that nothing else need be readable or locked.
-	// Partitions must be listed too. Nil dumps everything.
+	// Partitions must be listed too. Nil dumps everything. Comments on extended statistics are lost in such a dump.
 	Tables []Name
 }
 

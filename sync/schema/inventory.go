@@ -98,6 +98,7 @@ type Inventory struct {
 	known       []Name               // every table of the source, for near matches
 	parts       map[catalogID]part   // indexes, constraints, … of tables
 	unsupported map[catalogID]string // reason by object
+	statistics  []Entry              // extended statistics of selected tables, which a dump of single tables does not have
 	relations   map[uint32]relation  // every relation of the source that is not a system relation
 }
 

@@ -12,6 +12,7 @@ import (
 const (
 	classRelation   = 1259
 	classConstraint = 2606
+	classStatistics = 3381
 )
 
 // Plan sorts the archive's entries into the order in which the structure is built. The inventory must come from the same source and
@@ -19,9 +20,7 @@ const (
 // the inventory included. Owners and privileges are not carried, tablespaces neither.
 func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, error) {
 	p := newPlanner(a, inv, sel, o)
-	if !sel.All {
-		p.schemas()
-	}
+	p.schemas()
 	section := SectionPreData
 	for i := range a.Entries {
 		e := a.Entries[i]
@@ -36,6 +35,11 @@ func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, err
 			p.plan.Excluded = append(p.plan.Excluded, Excluded{e.Desc, Name{e.Namespace, e.Tag}, verdict.reason})
 		case verdict.taken:
 			p.take(e, section)
+		}
+	}
+	for _, e := range inv.statistics {
+		if !p.taken[catalogID{classStatistics, e.OID}] {
+			p.plan.After = append(p.plan.After, e)
 		}
 	}
 	p.plan.After = append(p.plan.After, p.last...)
@@ -104,14 +108,25 @@ func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *plann
 	return p
 }
 
-// schemas begins a table-level plan with the schemas of what it creates.
+// schemas begins the plan with schemas that have no entry of their own: those of a table-level plan, and public, which pg_dump
+// takes for granted but a destination may have dropped.
 func (p *planner) schemas() {
 	var names []string
+	add := func(name string) {
+		if !p.sel.All || name == "public" {
+			names = append(names, name)
+		}
+	}
 	for _, t := range p.inv.Tables {
-		names = append(names, t.Name.Schema)
+		add(t.Name.Schema)
 	}
 	for _, s := range p.inv.Sequences {
-		names = append(names, s.Name.Schema)
+		add(s.Name.Schema)
+	}
+	if p.sel.All {
+		for _, e := range p.archive.Entries {
+			add(e.Namespace)
+		}
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
@@ -166,7 +181,7 @@ func (p *planner) tableOf(e *Entry) Name {
 // judge decides about one entry. Those it depends on have been judged before: the archive is in order of dependency.
 func (p *planner) judge(e *Entry) verdict {
 	switch {
-	case notCarried[e.Desc], p.unwanted[e.ID]:
+	case notCarried[e.Desc], p.unwanted[e.ID], e.Desc == "SCHEMA" && e.Tag == "public": // for public see schemas
 		return verdict{}
 	case annotates(e):
 		return verdict{taken: p.annotationTaken(e)}
@@ -207,16 +222,18 @@ func (p *planner) unsupported(e *Entry) (verdict, bool) {
 }
 
 // ownPublication reports whether an object is a publication that pgsyncd made for a task.
-func ownPublication(kind, name string) bool { return kind == "PUBLICATION" && strings.HasPrefix(name, "pgsyncd") }
+func ownPublication(kind, name string) bool {
+	return kind == "PUBLICATION" && strings.HasPrefix(name, "pgsyncd")
+}
 
-// annotationTaken decides about a comment or security label: it goes with its object, except that an existing schema public keeps its own.
+// annotationTaken decides about a comment or security label: it goes with its object. Schema public keeps its own.
 func (p *planner) annotationTaken(e *Entry) bool {
 	if len(e.Depends) == 0 {
 		return false
 	}
 	for _, id := range e.Depends {
 		d := p.byID[id]
-		if d == nil || !p.verdicts[id].taken || d.Desc == "SCHEMA" && d.Tag == "public" {
+		if d == nil || !p.verdicts[id].taken {
 			return false
 		}
 	}
@@ -265,9 +282,6 @@ func reasonIf(condition bool, reason string) string {
 // take puts an entry where it belongs.
 func (p *planner) take(e Entry, section Section) {
 	p.taken[catalogID{e.ClassOID, e.OID}] = true
-	if e.Desc == "SCHEMA" && e.Tag == "public" {
-		e.Definition = createSchema(e.Tag)
-	}
 	if e.Definition == "" {
 		return
 	}

@@ -81,7 +81,8 @@ func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 		read func(context.Context) error
 	}{
 		{"relations", r.relations}, {"inheritance", r.inheritance}, {"columns", r.columns}, {"keys", r.keys},
-		{"sequences", r.sequences}, {"parts of tables", r.parts}, {"unsupported objects", r.unsupported},
+		{"sequences", r.sequences}, {"parts of tables", r.parts}, {"extended statistics", r.statistics},
+		{"unsupported objects", r.unsupported},
 	} {
 		if err := step.read(ctx); err != nil {
 			return nil, fmt.Errorf("read %s: %w", step.what, err)

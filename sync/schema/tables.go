@@ -151,6 +151,29 @@ func (r *reader) parts(ctx context.Context) error {
 	return err
 }
 
+// statistics reads the extended statistics of selected tables.
+func (r *reader) statistics(ctx context.Context) error {
+	if r.sel.All || r.inv.Version < 100000 {
+		return nil
+	}
+	rows, err := r.q.Query(ctx, `
+SELECT s.oid, n.nspname, s.stxname, s.stxrelid, pg_catalog.pg_get_statisticsobjdef(s.oid)
+  FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
+ WHERE s.stxrelid = ANY ($1)
+ ORDER BY n.nspname COLLATE "C", s.stxname COLLATE "C"`, r.tableOIDs())
+	if err != nil {
+		return err
+	}
+	e := Entry{ClassOID: classStatistics, Section: SectionPostData, Desc: "STATISTICS"}
+	var table uint32
+	_, err = pgx.ForEachRow(rows, []any{&e.OID, &e.Namespace, &e.Tag, &table, &e.Definition}, func() error {
+		e.Table = r.tables[table].Name
+		r.inv.statistics = append(r.inv.statistics, e)
+		return nil
+	})
+	return err
+}
+
 // unsupported reads the other objects that are never synchronized, for the whole database only.
 func (r *reader) unsupported(ctx context.Context) error {
 	r.inv.unsupported = map[catalogID]string{}
