@@ -102,13 +102,19 @@ func classifyLocal(err error) Fault {
 
 // isNetwork reports an error of the network or of a peer that went away.
 func isNetwork(err error) bool {
-	_, isAlert := errors.AsType[tls.AlertError](err) // comes inside a net.OpError
 	var netErr net.Error
-	return !isAlert && (errors.As(err, &netErr) || pgconn.Timeout(err) ||
+	return !isAlert(err) && (errors.As(err, &netErr) || pgconn.Timeout(err) ||
 		errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
+}
+
+// isAlert reports a TLS alert of either side, which crypto/tls wraps in a
+// net.OpError.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && (op.Op == "remote error" || op.Op == "local error")
 }
 
 func ident(name string) string { return pgx.Identifier{name}.Sanitize() }

@@ -57,15 +57,16 @@ func TestSettingsOfSessions(t *testing.T) {
 	c := testenv.Start(t, testenv.Config{})
 	db := c.Database(t)
 	admin := c.Connect(t, "postgres")
+	c.Exec(t, "postgres", "CREATE ROLE hostile LOGIN REPLICATION PASSWORD 'hostile-secret'")
 	for _, statement := range strings.Split(hostile, ";") {
-		for _, object := range []string{"DATABASE " + db, "ROLE " + testenv.Superuser} {
+		for _, object := range []string{"DATABASE " + db, "ROLE hostile"} {
 			if _, err := admin.Exec(testContext(t), "ALTER "+object+" "+strings.TrimSpace(statement)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	ctx := testContext(t)
-	e := parse(t, c.ConnString(db)+" options='-c search_path=public -c DateStyle=SQL'", endpoint.Options{})
+	e := parse(t, c.ConnString(db)+" user=hostile password=hostile-secret options='-c search_path=public -c DateStyle=SQL'", endpoint.Options{})
 
 	conn, err := e.Connect(ctx, "pgsyncd t source")
 	if err != nil {
@@ -105,6 +106,7 @@ func TestSettingsOfSessions(t *testing.T) {
 
 // TestEnvironmentIsIgnored cannot be parallel: it sets variables.
 func TestEnvironmentIsIgnored(t *testing.T) {
+	c := testenv.Shared(t) // before the variables, which its own connections would obey
 	home := t.TempDir()
 	for name, value := range map[string]string{
 		"HOME": home, "PGSERVICE": "nowhere", "PGHOST": "192.0.2.1", "PGPORT": "1", "PGUSER": "nobody", "PGPASSWORD": "env-secret",
@@ -113,7 +115,6 @@ func TestEnvironmentIsIgnored(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	c := testenv.Shared(t)
 	if err := os.WriteFile(home+"/.pgpass", []byte("*:*:*:*:"+testenv.Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,6 @@ func (d *Diagnosis) fromTLS(err error, connect *ConnectError) bool {
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	name, isName := errors.AsType[x509.HostnameError](err)
 	certificate, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
-	_, isAlert := errors.AsType[tls.AlertError](err)
 	_, isRecord := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case unknown:
@@ -167,7 +166,7 @@ func (d *Diagnosis) fromTLS(err error, connect *ConnectError) bool {
 			d.Hint += fmt.Sprintf(", or give up encryption with sslmode=disable in place of sslmode=%s", connect.endpoint.SSLMode())
 		}
 		d.Hint += "."
-	case isAlert, isRecord, strings.Contains(err.Error(), "tls error") && !isNetwork(err):
+	case isAlert(err), isRecord, strings.Contains(err.Error(), "tls error") && !isNetwork(err):
 		d.Cause = CauseTLS
 		d.Hint = "Check the client certificate (sslcert, sslkey) and the TLS versions that both sides allow."
 	default:
