@@ -89,8 +89,8 @@ func dumpReads(t *testing.T, c *Cluster) {
 	}
 }
 
-// TestNothingIsLeft kills a server of each family and destroys it without a restart.
-func TestNothingIsLeft(t *testing.T) {
+// TestVersionsLeaveNothing kills a server of each family and destroys it without a restart.
+func TestVersionsLeaveNothing(t *testing.T) {
 	for _, version := range []string{"9.6", "15", "18"} {
 		c, err := New(t.Context(), Config{Version: version})
 		if err != nil {
