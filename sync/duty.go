@@ -21,7 +21,7 @@ func dutyOf(state catalog.State, desired catalog.Desired) duty {
 	}
 	switch desired {
 	case catalog.DesiredRun:
-		if active(state) {
+		if active(state) || state == catalog.StateCompleting {
 			return dutyRun
 		}
 	case catalog.DesiredPause:
@@ -29,11 +29,11 @@ func dutyOf(state catalog.State, desired catalog.Desired) duty {
 			return dutyPause
 		}
 	case catalog.DesiredStop:
-		if ending(state) {
+		if state == catalog.StateStopping || state == catalog.StateCompleting {
 			return dutyStop
 		}
 	case catalog.DesiredForceStop:
-		if ending(state) {
+		if state == catalog.StateStopping || state == catalog.StateCompleting {
 			return dutyForceStop
 		}
 	case catalog.DesiredNone:
@@ -41,15 +41,12 @@ func dutyOf(state catalog.State, desired catalog.Desired) duty {
 	return dutyNone
 }
 
+// active states are those in which a task works at its synchronization.
 func active(s catalog.State) bool {
 	switch s {
-	case catalog.StateStarting, catalog.StateFull, catalog.StateIncremental, catalog.StateFault, catalog.StateCompleting:
+	case catalog.StateStarting, catalog.StateFull, catalog.StateIncremental, catalog.StateFault:
 		return true
 	default:
 		return false
 	}
-}
-
-func ending(s catalog.State) bool {
-	return s == catalog.StateStopping || s == catalog.StateCompleting
 }

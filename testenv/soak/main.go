@@ -153,6 +153,9 @@ func (s *soak) round(ctx context.Context, round int) error {
 		task, through(s.source, s.toSource, "shop"), through(s.destination, s.toTarget, db))); err != nil {
 		return err
 	}
+	if err := s.admitted(ctx, task); err != nil {
+		return err
+	}
 	if err := s.killings(ctx, copyKills, 2500*time.Millisecond); err != nil {
 		return err
 	}
@@ -195,6 +198,30 @@ func (s *soak) control(ctx context.Context, sql string) error {
 
 func (s *soak) reach(ctx context.Context, task, state string) error {
 	return s.control(ctx, fmt.Sprintf("WAIT FOR SYNC TASK %s TO REACH '%s' TIMEOUT '%d seconds'", task, state, int(patience.Seconds())))
+}
+
+// admitted waits until the prechecks are through: a server that is away then is a reason not to start.
+func (s *soak) admitted(ctx context.Context, task string) error {
+	return withConn(ctx, s.daemon.SocketString(), func(c *pgx.Conn) error {
+		for {
+			var state string
+			if err := c.QueryRow(ctx, "SELECT state FROM sync_tasks WHERE task = $1", task).Scan(&state); err != nil {
+				return err
+			}
+			switch state {
+			case "starting":
+			case "start failed":
+				return errors.New("the task did not start")
+			default:
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
 }
 
 func (s *soak) equal(ctx context.Context, db string) error {
