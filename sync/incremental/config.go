@@ -1,0 +1,135 @@
+package incremental
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+)
+
+// Conflict policies.
+const (
+	PolicyError     = "error"     // the task stops
+	PolicyIgnore    = "ignore"    // the change is skipped
+	PolicyOverwrite = "overwrite" // the source's row wins
+)
+
+const (
+	defaultBatchBytes = 16 << 20
+	defaultHeartbeat  = 10 * time.Second
+)
+
+// Config describes a stream.
+type Config struct {
+	Task        string             // uuid, as in the ledger
+	Source      *endpoint.Endpoint // the database with slot and publication
+	Destination *endpoint.Endpoint // the database with the ledger
+	Slot        string             // a logical slot with plugin pgoutput
+	Publication string
+	Selection   schema.Selection
+	Policy      string        // default PolicyError
+	Heartbeat   time.Duration // default 10 s; write to the source's WAL when nothing came for so long
+	BatchBytes  int           // default 16 MiB; decoded changes held in the queue, and again in the batch being applied
+	Report      Reporter      // required: conflicts must be recorded
+	Logger      *slog.Logger  // default: none
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Policy == "" {
+		c.Policy = PolicyError
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = defaultHeartbeat
+	}
+	if c.BatchBytes == 0 {
+		c.BatchBytes = defaultBatchBytes
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case c.Task == "":
+		return c, errors.New("stream: Task is empty")
+	case c.Source == nil:
+		return c, errors.New("stream: Source is missing")
+	case c.Destination == nil:
+		return c, errors.New("stream: Destination is missing")
+	case c.Slot == "":
+		return c, errors.New("stream: Slot is empty")
+	case c.Publication == "":
+		return c, errors.New("stream: Publication is empty")
+	case c.Report == nil:
+		return c, errors.New("stream: Report is missing")
+	case c.Heartbeat < 0:
+		return c, fmt.Errorf("stream: Heartbeat is negative: %s", c.Heartbeat)
+	case c.BatchBytes < 0:
+		return c, fmt.Errorf("stream: BatchBytes is negative: %d", c.BatchBytes)
+	}
+	switch c.Policy {
+	case PolicyError, PolicyIgnore, PolicyOverwrite:
+		return c, nil
+	}
+	return c, fmt.Errorf("stream: Policy %q is none of error, ignore, overwrite", c.Policy)
+}
+
+// Reporter takes what a stream tells about itself. Progress and Table must not block; they are called from the goroutine
+// that applies.
+type Reporter interface {
+	// Progress is called after every commit in the destination, and when positions move on an idle stream.
+	Progress(Progress)
+	// Table tells what a committed batch did to a source table.
+	Table(name schema.Name, inserts, updates, deletes, truncates int64)
+	// Conflicts records conflicts durably. It is called before the batch they belong to commits, so after a crash the same
+	// conflict may be reported again; an error keeps the batch from committing.
+	Conflicts(ctx context.Context, conflicts []Conflict) error
+}
+
+// Progress is where a stream stands. Confirmed ≤ Applied ≤ Received.
+type Progress struct {
+	Received  pglogrepl.LSN // the source has sent everything before
+	Applied   pglogrepl.LSN // everything before is durable in the destination
+	Confirmed pglogrepl.LSN // the destination's ledger says so; the source may forget what is before
+
+	CommitTime   time.Time     // of the last applied transaction, by the source's clock
+	Delay        time.Duration // from its commit in the source to its commit in the destination
+	Transactions int64         // applied since Run
+	Rows         int64         // changes applied since Run
+	Conflicts    int64         // recorded since Run
+	CaughtUp     bool          // nothing that was received waits to be applied
+}
+
+// Kinds of a Conflict.
+const (
+	InsertExists    = "insert_exists"    // the destination has a row with the key of an inserted one
+	UpdateMissing   = "update_missing"   // the row to update is not there
+	DeleteMissing   = "delete_missing"   // the row to delete is not there
+	UniqueViolation = "unique_violation" // another row has a value that must be unique
+)
+
+// Actions taken about a Conflict.
+const (
+	ActionStopped   = "stopped"
+	ActionSkipped   = "skipped"
+	ActionUpdated   = "updated"  // an insert became an update
+	ActionInserted  = "inserted" // an update became an insert
+	ActionWasAbsent = "already absent"
+)
+
+// Conflict is a change that the destination's rows did not fit.
+type Conflict struct {
+	Time           time.Time
+	Table          schema.Name     // in the source
+	Kind           string          // one of the kinds above
+	Key            json.RawMessage // object of the columns that address the row
+	SourceRow      json.RawMessage // object of the columns that the source sent; values as text
+	DestinationRow json.RawMessage // as row_to_json gives it; null when there is none or it is unknown
+	LSN            pglogrepl.LSN   // start of the commit record of the source transaction
+	Action         string          // one of the actions above
+}

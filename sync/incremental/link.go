@@ -1,0 +1,228 @@
+package incremental
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+const (
+	statusInterval = 10 * time.Second // at least so often the source hears from us, and is asked for an answer
+	confirmDelay   = 200 * time.Millisecond
+	silenceLimit   = 3 * time.Minute // without a byte from the source the link counts as dead
+	closeTimeout   = 5 * time.Second
+	blockSize      = 64 << 10
+)
+
+// link is the replication connection after START_REPLICATION. One goroutine reads (receive), another writes (report);
+// neither waits for the other, so a source is answered however long the applier takes.
+type link struct {
+	conn    net.Conn
+	in      *pgproto3.Frontend
+	decode  decoder
+	urgent  chan struct{} // capacity 1: a status is wanted now
+	block   []byte        // unused rest of the block that messages are copied to
+	closing sync.Once
+}
+
+// startLink starts streaming from the slot at position from.
+func startLink(ctx context.Context, conn *pgconn.PgConn, slot, publication string, from pglogrepl.LSN, d decoder) (*link, error) {
+	options := pglogrepl.StartReplicationOptions{PluginArgs: []string{
+		"proto_version '1'",
+		"publication_names " + quoteLiteral(pgx.Identifier{publication}.Sanitize()),
+	}}
+	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{slot}.Sanitize(), from, options); err != nil {
+		return nil, fmt.Errorf("start replication from slot %s at %s: %w", slot, from, err)
+	}
+	hijacked, err := conn.Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("start replication from slot %s: %w", slot, err)
+	}
+	return &link{conn: hijacked.Conn, in: hijacked.Frontend, decode: d, urgent: make(chan struct{}, 1)}, nil
+}
+
+// quoteLiteral quotes for the replication grammar, which has no parameters.
+func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// receive decodes what the source sends into q until ctx ends or the link fails.
+func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var deadline time.Time
+	for {
+		if now := time.Now(); deadline.Sub(now) < silenceLimit/2 && ctx.Err() == nil {
+			deadline = now.Add(silenceLimit)
+			if err := l.conn.SetReadDeadline(deadline); err != nil {
+				return fmt.Errorf("receive from source: %w", err)
+			}
+		}
+		message, err := l.in.Receive()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = fmt.Errorf("nothing heard for %s: %w", silenceLimit, err)
+			}
+			return fmt.Errorf("receive from source: %w", err)
+		}
+		switch m := message.(type) {
+		case *pgproto3.CopyData:
+			if err := l.copyData(ctx, m.Data, q, p); err != nil {
+				return err
+			}
+		case *pgproto3.ErrorResponse:
+			return fmt.Errorf("receive from source: %w", pgconn.ErrorResponseToPgError(m))
+		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
+		case *pgproto3.CopyDone:
+			return errors.New("receive from source: the source ended the stream")
+		default:
+			return fmt.Errorf("receive from source: unexpected %T", m)
+		}
+	}
+}
+
+// copyData handles one message of the streaming replication protocol.
+func (l *link) copyData(ctx context.Context, data []byte, q *queue, p *progress) error {
+	switch {
+	case len(data) == 18 && data[0] == pglogrepl.PrimaryKeepaliveMessageByteID:
+		end := pglogrepl.LSN(binary.BigEndian.Uint64(data[1:]))
+		reply := data[17] != 0
+		if reply {
+			signal(l.urgent)
+		}
+		p.update(func(p *Progress) { p.Received = max(p.Received, end) })
+		return q.push(ctx, event{kind: kindPosition, lsn: end, reply: reply, size: eventSize})
+	case len(data) >= 25 && data[0] == pglogrepl.XLogDataByteID:
+		e, ok, err := l.decode.decode(l.keep(data[25:]))
+		if err != nil || !ok {
+			return err
+		}
+		if e.kind == kindCommit {
+			p.update(func(p *Progress) { p.Received = max(p.Received, e.tx.end) })
+		}
+		return q.push(ctx, e)
+	}
+	return permanentf("receive from source: unknown replication message of %d bytes", len(data))
+}
+
+// keep copies a message out of the read buffer. Small ones share blocks.
+func (l *link) keep(data []byte) []byte {
+	if len(data) > blockSize/4 {
+		return append([]byte(nil), data...)
+	}
+	if len(l.block) < len(data) {
+		l.block = make([]byte, blockSize)
+	}
+	n := copy(l.block, data)
+	kept := l.block[:n:n]
+	l.block = l.block[n:]
+	return kept
+}
+
+// report tells the source what is durable: soon after that moved, at once when asked, and regularly.
+func (l *link) report(ctx context.Context, p *progress) error {
+	ticker := time.NewTicker(confirmDelay)
+	defer ticker.Stop()
+	var sent Progress
+	var last time.Time
+	for {
+		ask := time.Since(last) >= statusInterval
+		now := p.read()
+		if ask || now.Confirmed != sent.Confirmed {
+			if err := l.status(now, ask); err != nil {
+				return err
+			}
+			sent, last = now, time.Now()
+		}
+		select {
+		case <-ticker.C:
+		case <-l.urgent:
+			sent, last = Progress{}, time.Time{}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// status sends a Standby status update. The flush position is what the source may forget: never more than the ledger of the
+// destination holds.
+func (l *link) status(p Progress, ask bool) error {
+	body := make([]byte, 0, 64)
+	body = append(body, pglogrepl.StandbyStatusUpdateByteID)
+	body = binary.BigEndian.AppendUint64(body, uint64(p.Received))
+	body = binary.BigEndian.AppendUint64(body, uint64(p.Confirmed))
+	body = binary.BigEndian.AppendUint64(body, uint64(p.Confirmed))
+	body = binary.BigEndian.AppendUint64(body, uint64(time.Since(postgresEpoch).Microseconds()))
+	if ask {
+		body = append(body, 1)
+	} else {
+		body = append(body, 0)
+	}
+	return l.send(&pgproto3.CopyData{Data: body})
+}
+
+var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (l *link) send(m pgproto3.FrontendMessage) error {
+	frame, err := m.Encode(nil)
+	if err == nil {
+		err = l.conn.SetWriteDeadline(time.Now().Add(silenceLimit))
+	}
+	if err == nil {
+		_, err = l.conn.Write(frame)
+	}
+	if err != nil {
+		return fmt.Errorf("send to source: %w", err)
+	}
+	return nil
+}
+
+// finish confirms a last time and waits until the source has taken note and released the slot. The goroutines of the link
+// have ended.
+func (l *link) finish(p Progress) error {
+	if err := l.conn.SetReadDeadline(time.Now().Add(closeTimeout)); err != nil {
+		return fmt.Errorf("end stream: %w", err)
+	}
+	if err := l.status(p, false); err != nil {
+		return err
+	}
+	if err := l.send(&pgproto3.CopyDone{}); err != nil {
+		return err
+	}
+	for {
+		message, err := l.in.Receive()
+		if err != nil {
+			return fmt.Errorf("end stream: %w", err)
+		}
+		switch m := message.(type) {
+		case *pgproto3.ReadyForQuery:
+			return nil
+		case *pgproto3.ErrorResponse:
+			return fmt.Errorf("end stream: %w", pgconn.ErrorResponseToPgError(m))
+		default: // what was still on its way
+		}
+	}
+}
+
+// close ends the connection.
+func (l *link) close() {
+	l.closing.Do(func() {
+		_ = l.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+		if frame, err := (&pgproto3.Terminate{}).Encode(nil); err == nil {
+			_, _ = l.conn.Write(frame)
+		}
+		_ = l.conn.Close()
+	})
+}

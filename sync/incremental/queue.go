@@ -1,0 +1,119 @@
+package incremental
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// queue carries events from the goroutine that receives to the one that applies. Positions travel in it like everything
+// else, so whoever takes one out has taken out all that came before.
+type queue struct {
+	limit int // bytes; one event more may be held
+
+	mu     sync.Mutex
+	events []event
+	bytes  int
+	whole  int  // events up to and with the last one that leaves no transaction open
+	open   bool // the last event that was pushed leaves a transaction open
+
+	filled  chan struct{} // capacity 1: something to take
+	drained chan struct{} // capacity 1: room again
+}
+
+func newQueue(limit int) *queue {
+	return &queue{limit: limit, filled: make(chan struct{}, 1), drained: make(chan struct{}, 1)}
+}
+
+// push waits while the queue is full.
+func (q *queue) push(ctx context.Context, e event) error {
+	for {
+		if q.offer(e) {
+			return nil
+		}
+		select {
+		case <-q.drained:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (q *queue) offer(e event) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e.kind == kindPosition {
+		if q.open {
+			return true // it says nothing that the commit will not say
+		}
+		if last := len(q.events) - 1; last >= 0 && q.events[last].kind == kindPosition {
+			q.events[last].lsn = max(q.events[last].lsn, e.lsn)
+			q.events[last].reply = q.events[last].reply || e.reply
+			return true
+		}
+	}
+	if q.bytes >= q.limit {
+		return false
+	}
+	q.events = append(q.events, e)
+	q.bytes += e.size
+	q.open = e.kind != kindCommit && e.kind != kindPosition
+	if !q.open {
+		q.whole = len(q.events)
+	}
+	if q.whole > 0 || q.bytes >= q.limit {
+		signal(q.filled)
+	}
+	return true
+}
+
+// take waits for something to apply and returns everything up to the last whole transaction, or a full queue's worth of a
+// transaction that is larger than the queue. It returns nothing when the alarm rings before.
+func (q *queue) take(ctx context.Context, alarm <-chan time.Time) ([]event, error) {
+	for {
+		if events := q.grab(); len(events) > 0 {
+			return events, nil
+		}
+		select {
+		case <-q.filled:
+		case <-alarm:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (q *queue) grab() []event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := q.whole
+	if n == 0 && q.bytes >= q.limit {
+		n = len(q.events)
+	}
+	if n == 0 {
+		return nil
+	}
+	taken, rest := q.events[:n:n], q.events[n:]
+	q.events = append([]event(nil), rest...)
+	q.bytes, q.whole = 0, 0
+	for i := range q.events {
+		q.bytes += q.events[i].size
+	}
+	signal(q.drained)
+	return taken
+}
+
+// empty reports whether nothing waits.
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.events) == 0
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,243 @@
+package incremental
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"pgsyncd/sync/ledger"
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A walsender that has lost its client keeps the slot until it notices.
+const (
+	slotPatience = 20 * time.Second
+	slotRetry    = 250 * time.Millisecond
+)
+
+// source is the source's side of a running stream: the replication connection, and an ordinary one for everything that is
+// not replication.
+type source struct {
+	link    *link
+	queue   *queue
+	control *pgx.Conn     // belongs to the heartbeat once the stream runs
+	skew    time.Duration // the source's clock minus ours
+	version int           // server_version_num
+}
+
+// openSource checks that the slot continues at the given position and starts streaming.
+func openSource(ctx context.Context, cfg Config, at ledger.Position, c *counters) (_ *source, err error) {
+	control, err := cfg.Source.Connect(ctx, "pgsyncd "+cfg.Task+" source")
+	if err != nil {
+		return nil, err
+	}
+	s := &source{control: control, queue: newQueue(cfg.BatchBytes)}
+	replication, err := cfg.Source.ConnectReplication(ctx, "pgsyncd "+cfg.Task+" stream")
+	defer func() {
+		if err != nil {
+			s.close(ctx)
+			closeRaw(ctx, replication)
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.inspect(ctx, cfg, at, c); err != nil {
+		return nil, err
+	}
+	if err := sameSystem(ctx, replication, at); err != nil {
+		return nil, err
+	}
+	for patience := time.Now().Add(slotPatience); ; {
+		s.link, err = startLink(ctx, replication, cfg.Slot, cfg.Publication, at.LSN, newPgoutput(c))
+		if err == nil {
+			break
+		}
+		if sqlState(err) != "55006" || time.Now().After(patience) {
+			return nil, err
+		}
+		if err := sleep(ctx, slotRetry); err != nil {
+			return nil, err
+		}
+	}
+	// Nobody can replace or move the slot any more, so this look is the one that counts.
+	return s, s.checkSlot(ctx, cfg, at)
+}
+
+// inspect reads what must be known before the stream starts.
+func (s *source) inspect(ctx context.Context, cfg Config, at ledger.Position, c *counters) error {
+	before := time.Now()
+	var version string
+	var clock time.Time
+	if err := s.control.QueryRow(ctx, `SELECT current_setting('server_version_num'), clock_timestamp()`).Scan(&version, &clock); err != nil {
+		return fmt.Errorf("look at source: %w", err)
+	}
+	after := time.Now()
+	s.skew = clock.Sub(before.Add(after.Sub(before) / 2))
+	var err error
+	if s.version, err = strconv.Atoi(version); err != nil {
+		return fmt.Errorf("look at source: %w", err)
+	}
+	if at.Slot != cfg.Slot {
+		return permanentf("%w: the destination's position belongs to slot %q, the task to %q", ErrSlotLost, at.Slot, cfg.Slot)
+	}
+	if err := s.checkSlot(ctx, cfg, at); err != nil {
+		return err
+	}
+	var published bool
+	if err := s.control.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1)`, cfg.Publication).Scan(&published); err != nil {
+		return fmt.Errorf("look for publication %s: %w", cfg.Publication, err)
+	}
+	if !published {
+		return permanentf("publication %q does not exist in the source", cfg.Publication)
+	}
+	roots, err := readRoots(ctx, s.control)
+	if err != nil {
+		return err
+	}
+	c.partitions(roots)
+	return nil
+}
+
+// slotSQL reads one row about a slot as JSON, because its columns differ from version to version.
+const slotSQL = `SELECT s.slot_type, coalesce(s.plugin, ''), s.database IS NOT DISTINCT FROM pg_catalog.current_database(),
+	coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(pg_catalog.to_json(s) ->> 'wal_status', ''),
+	coalesce(pg_catalog.to_json(s) ->> 'invalidation_reason', ''), coalesce(pg_catalog.to_json(s) ->> 'conflicting', '')
+	FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1`
+
+// checkSlot makes sure that the slot holds everything after the destination's position. The server would silently begin at
+// the slot's own position if that were later.
+func (s *source) checkSlot(ctx context.Context, cfg Config, at ledger.Position) error {
+	var kind, plugin, confirmedText, status, reason, conflicting string
+	var here bool
+	err := s.control.QueryRow(ctx, slotSQL, cfg.Slot).Scan(&kind, &plugin, &here, &confirmedText, &status, &reason, &conflicting)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return permanentf("%w: %s does not exist", ErrSlotLost, cfg.Slot)
+	}
+	if err != nil {
+		return fmt.Errorf("look at slot %s: %w", cfg.Slot, err)
+	}
+	confirmed, err := pglogrepl.ParseLSN(confirmedText)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at slot %s: %w", cfg.Slot, err)
+	case kind != "logical" || plugin != "pgoutput":
+		return permanentf("%w: %s is %s with plugin %q", ErrSlotLost, cfg.Slot, kind, plugin)
+	case !here:
+		return permanentf("%w: %s belongs to another database", ErrSlotLost, cfg.Slot)
+	case status == "lost" || reason != "" || conflicting == "true":
+		return permanentf("%w: %s is invalidated (wal_status %q, reason %q)", ErrSlotLost, cfg.Slot, status, reason)
+	case confirmed > at.LSN:
+		return permanentf("%w: %s is confirmed up to %s, the destination has come to %s", ErrAhead, cfg.Slot, confirmed, at.LSN)
+	}
+	return nil
+}
+
+// sameSystem compares the cluster behind the connection with the one the position belongs to.
+func sameSystem(ctx context.Context, conn *pgconn.PgConn, at ledger.Position) error {
+	system, err := pglogrepl.IdentifySystem(ctx, conn)
+	switch {
+	case err != nil:
+		return fmt.Errorf("identify source: %w", err)
+	case system.SystemID != at.SystemID:
+		return permanentf("%w: its system identifier is %s, not %s", ErrOtherSystem, system.SystemID, at.SystemID)
+	case system.Timeline != at.Timeline:
+		return permanentf("%w: %d, not %d", ErrTimeline, system.Timeline, at.Timeline)
+	}
+	return nil
+}
+
+// readRoots returns the topmost partitioned table of every partition.
+func readRoots(ctx context.Context, conn *pgx.Conn) (map[schema.Name]schema.Name, error) {
+	rows, err := conn.Query(ctx, `
+		WITH RECURSIVE up (leaf, parent) AS (
+			SELECT c.oid, i.inhparent FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
+			WHERE c.relispartition
+			UNION ALL
+			SELECT up.leaf, i.inhparent FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent AND p.relispartition
+			JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent)
+		SELECT ln.nspname, l.relname, rn.nspname, r.relname FROM up
+		JOIN pg_catalog.pg_class r ON r.oid = up.parent AND NOT r.relispartition
+		JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+		JOIN pg_catalog.pg_class l ON l.oid = up.leaf JOIN pg_catalog.pg_namespace ln ON ln.oid = l.relnamespace`)
+	if err != nil {
+		return nil, fmt.Errorf("read partitions of the source: %w", err)
+	}
+	roots := map[schema.Name]schema.Name{}
+	var leaf, root schema.Name
+	_, err = pgx.ForEachRow(rows, []any{&leaf.Schema, &leaf.Name, &root.Schema, &root.Name}, func() error {
+		roots[leaf] = root
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read partitions of the source: %w", err)
+	}
+	return roots, nil
+}
+
+// heartbeat writes to the source's WAL when nothing came for a while, so that the slot can move on with an otherwise idle
+// database, and when somebody waits for a position that the source has no reason to pass.
+func (s *source) heartbeat(ctx context.Context, cfg Config, kick <-chan struct{}, p *progress) error {
+	ticker := time.NewTicker(cfg.Heartbeat)
+	defer ticker.Stop()
+	var seen pglogrepl.LSN
+	for {
+		select {
+		case <-ticker.C:
+			if now := p.read().Received; now != seen {
+				seen = now
+				continue
+			}
+		case <-kick:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := s.beat(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// beat writes a transactional message: its commit is flushed at once, and decoded as a transaction without changes.
+func (s *source) beat(ctx context.Context) error {
+	_, err := s.control.Exec(ctx, `SELECT pg_catalog.pg_logical_emit_message(true, 'pgsyncd', '')
+		WHERE NOT pg_catalog.pg_is_in_recovery()`)
+	if err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	return nil
+}
+
+func (s *source) close(ctx context.Context) {
+	if s.link != nil {
+		s.link.close()
+	}
+	closeRaw(ctx, s.control.PgConn())
+}
+
+// closeRaw closes a connection whose work is done or lost.
+func closeRaw(ctx context.Context, conn *pgconn.PgConn) {
+	if conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

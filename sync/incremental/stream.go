@@ -1,0 +1,93 @@
+package incremental
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+	"golang.org/x/sync/errgroup"
+)
+
+// Stream carries one task's changes from its slot into its destination, once. The methods other than Run may be called at
+// any time from any goroutine.
+type Stream struct {
+	cfg      Config
+	progress *progress
+	counters *counters
+	kick     chan struct{} // capacity 1: somebody waits for a position
+	started  atomic.Bool
+}
+
+// New checks the configuration; nothing is connected before Run.
+func New(cfg Config) (*Stream, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{cfg: cfg, progress: newProgress(), counters: newCounters(), kick: make(chan struct{}, 1)}, nil
+}
+
+// Run streams until ctx ends, a fault occurs, or the position given to StopAt is durable in the destination and confirmed
+// to the source; only the last returns nil. After a fault a new Stream goes on from the destination's position. Errors
+// that implement Permanent() bool and return true come again in every further attempt.
+func (s *Stream) Run(ctx context.Context) error {
+	if s.started.Swap(true) {
+		return errors.New("stream: Run was called before")
+	}
+	dst, err := openDestination(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	defer dst.close(ctx)
+	src, err := openSource(ctx, s.cfg, dst.position, s.counters)
+	if err != nil {
+		return err
+	}
+	defer src.close(ctx)
+	s.progress.update(func(p *Progress) {
+		p.Received, p.Applied, p.Confirmed = dst.position.LSN, dst.position.LSN, dst.position.LSN
+	})
+	a := newApplier(s, dst, src)
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return src.link.receive(running, src.queue, s.progress) })
+	g.Go(func() error { return src.link.report(running, s.progress) })
+	g.Go(func() error { return src.heartbeat(running, s.cfg, s.kick, s.progress) })
+	g.Go(func() error { return a.run(running) })
+	err = g.Wait()
+	switch {
+	case errors.Is(err, errDrained):
+		return src.link.finish(s.progress.read())
+	case ctx.Err() != nil:
+		// The slot should be free as soon as Run returns; if the source does not play along, closing the connection will do.
+		_ = src.link.finish(s.progress.read())
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// StopAt makes Run return once everything that committed before lsn is durable in the destination and confirmed.
+func (s *Stream) StopAt(lsn pglogrepl.LSN) {
+	s.progress.mu.Lock()
+	s.progress.stop = lsn
+	s.progress.mu.Unlock()
+	signal(s.kick)
+}
+
+// Applied is the position before which everything is durable in the destination; 0 before Run has connected.
+func (s *Stream) Applied() pglogrepl.LSN { return s.progress.read().Applied }
+
+// WaitApplied returns when Applied has reached lsn, or with ctx's cause. On an idle source it has something written, so
+// that positions move.
+func (s *Stream) WaitApplied(ctx context.Context, lsn pglogrepl.LSN) error {
+	if s.Applied() < lsn {
+		signal(s.kick)
+	}
+	return s.progress.wait(ctx, lsn)
+}
+
+// Changes is a number that grows whenever a change of the table or of one of its partitions arrives, and again when it is
+// committed in the destination. Two equal readings enclose a time in which neither happened.
+func (s *Stream) Changes(table schema.Name) int64 { return s.counters.sum(table) }
