@@ -1,0 +1,171 @@
+package fullcopy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+)
+
+// Values of Config.Format: how rows travel from COPY TO to COPY FROM.
+const (
+	FormatAuto   = "auto"   // binary for a table whose every column has the same, stable type on both sides, else text
+	FormatBinary = "binary" // tables for which that is not safe are refused
+	FormatText   = "text"
+)
+
+// Values of Config.ExistingObjects: what becomes of objects that exist in the destination before the task creates them.
+const (
+	ExistingFail    = "fail"    // an existing object is a failure; existing schemas are not
+	ExistingUse     = "use"     // what exists is taken as it is; tables must be empty
+	ExistingAppend  = "append"  // likewise, and tables may hold rows of others, which stay
+	ExistingReplace = "replace" // what exists is dropped first, unless something else depends on it
+)
+
+// Config says what to copy. Everything without a default is required.
+type Config struct {
+	Task                string // UUID, the key of the ledger
+	Source, Destination *endpoint.Endpoint
+	Selection           schema.Selection
+
+	// Slot and Publication are created on the source, to be streamed from afterwards. Their owner records the names before
+	// the call. Both empty: the copy alone is wanted.
+	Slot, Publication string
+
+	Workers          int    // pairs of connections that copy rows
+	IndexWorkers     int    // connections that build indexes
+	SplitAbove       int64  // bytes; a larger table is copied in parts. 0 or less: never
+	Format           string // default FormatAuto
+	ExistingObjects  string // default ExistingFail
+	Indexes          bool   // all indexes, not only those behind constraints
+	PopulateMatviews bool   // refresh materialized views that are populated on the source
+
+	WorkDir string  // for what pg_dump needs on disk
+	Limiter Limiter // default: no limit
+	Report  Reporter
+	Logger  *slog.Logger
+}
+
+// Limiter is asked before n bytes are moved and blocks until they may be.
+type Limiter interface {
+	Wait(ctx context.Context, n int) error
+}
+
+// Reporter receives progress. Its methods are called from several goroutines and must not block.
+type Reporter interface {
+	// Tables is called once a round with every table of the task.
+	Tables(tables []TableProgress)
+	// Table replaces what was said of that table before; a few times a second while it is copied.
+	Table(t TableProgress)
+	// Object tells of one statement of the structure.
+	Object(o ObjectProgress)
+	// Phase tells what the copy as a whole is doing. total is 0 where nothing can be counted.
+	Phase(name string, done, total int)
+}
+
+// Names of phases; a phase that waits for others says so in further words.
+const (
+	PhaseSnapshot  = "snapshot"
+	PhaseStructure = "structure"
+	PhaseData      = "data"
+	PhaseIndexes   = "indexes"
+	PhaseFinish    = "finish"
+)
+
+// TableState is how far a table is.
+type TableState string
+
+const (
+	TablePending  TableState = "pending"
+	TableCopying  TableState = "copying"
+	TableCopied   TableState = "copied" // all rows of its unit are committed
+	TableIndexing TableState = "indexing"
+	TableDone     TableState = "done" // indexes, constraints and statistics as well
+	TableFailed   TableState = "failed"
+)
+
+// TableProgress is one source table that holds rows; of partition trees the leaves.
+type TableProgress struct {
+	Source, Destination     schema.Name
+	State                   TableState
+	RowsEstimated           int64
+	BytesEstimated          int64 // on the source's disk
+	RowsCopied, BytesCopied int64 // bytes of COPY data
+	LSN                     pglogrepl.LSN
+	Error                   string
+	StartedAt, FinishedAt   time.Time // zero until then
+}
+
+// ObjectState is how far an object is.
+type ObjectState string
+
+const (
+	ObjectCreated ObjectState = "created"
+	ObjectExisted ObjectState = "existed" // taken as it is
+	ObjectFailed  ObjectState = "failed"
+)
+
+// ObjectProgress is one entry of the structure.
+type ObjectProgress struct {
+	Type, Name string // as pg_dump calls them
+	State      ObjectState
+	Statement  string
+	Error      string
+}
+
+// Result is what the next stage must know.
+type Result struct {
+	// HighestLSN is the position the stream must have passed before the destination is consistent; 0 without a slot.
+	HighestLSN pglogrepl.LSN
+}
+
+// validate names the first field that is missing or wrong and fills in defaults.
+func (c *Config) validate() error {
+	if c.Format == "" {
+		c.Format = FormatAuto
+	}
+	if c.ExistingObjects == "" {
+		c.ExistingObjects = ExistingFail
+	}
+	for _, f := range []struct {
+		name string
+		bad  bool
+	}{
+		{"Task", c.Task == ""},
+		{"Source", c.Source == nil},
+		{"Destination", c.Destination == nil},
+		{"Publication", (c.Slot == "") != (c.Publication == "")},
+		{"Slot", len(c.Slot)+len(copySlotSuffix) > maxName},
+		{"Workers", c.Workers < 1},
+		{"IndexWorkers", c.IndexWorkers < 1},
+		{"Format", c.Format != FormatAuto && c.Format != FormatBinary && c.Format != FormatText},
+		{"ExistingObjects", c.ExistingObjects != ExistingFail && c.ExistingObjects != ExistingUse &&
+			c.ExistingObjects != ExistingAppend && c.ExistingObjects != ExistingReplace},
+		{"WorkDir", c.WorkDir == ""},
+		{"Report", c.Report == nil},
+		{"Logger", c.Logger == nil},
+	} {
+		if f.bad {
+			return fmt.Errorf("fullcopy: Config.%s is missing or invalid", f.name)
+		}
+	}
+	if !c.Selection.All && len(c.Selection.Tables) == 0 {
+		return errors.New("fullcopy: Config.Selection selects nothing")
+	}
+	return nil
+}
+
+// incremental tells whether changes will be streamed afterwards.
+func (c *Config) incremental() bool { return c.Slot != "" }
+
+// application is the application_name of all sessions, by which those of a dead predecessor are found.
+func (c *Config) application() string { return "pgsyncd " + c.Task + " copy" }
+
+// maxName is the longest name PostgreSQL keeps (NAMEDATALEN - 1).
+const maxName = 63

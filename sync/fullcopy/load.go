@@ -1,0 +1,225 @@
+package fullcopy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"pgsyncd/sync/ledger"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
+)
+
+// busyInterval is the pause between two attempts on a table that another task is copying into.
+const busyInterval = time.Second
+
+// loader copies the rows of one round.
+type loader struct {
+	*job
+	snap   *snapshot
+	copied func(*unit) // called once for every unit whose rows are committed
+}
+
+// run copies all loads over cfg.Workers pairs of connections. A table whose rows are refused does not keep the others from
+// being copied; what the error is about is kept in job.tables. Everything else ends the run.
+func (l *loader) run(ctx context.Context, loads []*load) error {
+	queue := make(chan *load, len(loads))
+	for _, w := range loads {
+		queue <- w
+	}
+	close(queue)
+	g, ctx := errgroup.WithContext(ctx)
+	for range min(l.cfg.Workers, len(loads)) {
+		g.Go(func() error {
+			p := &pair{loader: l}
+			defer p.close()
+			for w := range queue {
+				if err := p.work(ctx, w); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// pair is a source session that sees the snapshot and a destination session.
+type pair struct {
+	*loader
+	source, destination *pgx.Conn
+}
+
+func (p *pair) open(ctx context.Context) (err error) {
+	if p.source, err = p.cfg.Source.Connect(ctx, p.cfg.application()); err != nil {
+		return err
+	}
+	if err = p.snap.begin(ctx, p.source); err != nil {
+		return err
+	}
+	p.destination, err = p.connectDestination(ctx)
+	return err
+}
+
+func (p *pair) close() {
+	closeConn(p.source)
+	closeConn(p.destination)
+	p.source, p.destination = nil, nil
+}
+
+// abandon closes both sessions in the middle of a command.
+func (p *pair) abandon() {
+	for _, c := range []*pgx.Conn{p.source, p.destination} {
+		if c != nil {
+			abandon(c)
+		}
+	}
+	p.source, p.destination = nil, nil
+}
+
+// work performs one load.
+func (p *pair) work(ctx context.Context, w *load) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if w.unit.failed.Load() {
+		return nil
+	}
+	if p.source == nil {
+		if err := p.open(ctx); err != nil {
+			return err
+		}
+	}
+	err := poll(ctx, busyInterval, func() (bool, error) {
+		err := p.transfer(ctx, w)
+		if errors.Is(err, errBusy) && !p.destination.IsClosed() {
+			p.cfg.Report.Phase(PhaseData+": waiting for another task to copy into "+w.unit.name.String(), 0, 0)
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if err == nil {
+		return p.complete(ctx, w)
+	}
+	p.abandon()
+	err = fmt.Errorf("copy %s: %w", w, err)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !concernsTable(err) {
+		return err
+	}
+	w.unit.failed.Store(true)
+	p.tables.refuse(w.unit, err)
+	return nil
+}
+
+// transfer brings the rows of a load in one transaction. Whoever took the task over is found out at its end: the check locks
+// the ledger's row, which must not last longer than needed.
+func (p *pair) transfer(ctx context.Context, w *load) error {
+	tx, err := p.destination.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	if w.alone {
+		err := p.claim(ctx, tx, w.unit, w.freeze)
+		if errors.Is(err, errBusy) {
+			return errors.Join(err, tx.Rollback(ctx))
+		}
+		if err != nil {
+			return err
+		}
+	} else if w.freeze {
+		if _, err := tx.Exec(ctx, "TRUNCATE ONLY "+w.pieces[0].feed.target.String()); err != nil {
+			return err
+		}
+	}
+	for _, piece := range w.pieces {
+		if err := p.copy(ctx, piece, w.freeze); err != nil {
+			return err
+		}
+	}
+	if err := ledger.Check(ctx, tx, p.cfg.Task, p.fence); err != nil {
+		return err
+	}
+	if w.alone {
+		if err := ledger.MarkCopied(ctx, tx, p.cfg.Task, w.unit.name.String(), w.unit.lsn); err != nil {
+			return err
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+// complete finishes a load whose transaction is committed, and its unit with the last one.
+func (p *pair) complete(ctx context.Context, w *load) error {
+	if w.unit.unloaded.Add(-1) > 0 || w.unit.failed.Load() {
+		return nil
+	}
+	if !w.alone {
+		err := pgx.BeginFunc(ctx, p.destination, func(tx pgx.Tx) error {
+			if err := ledger.Check(ctx, tx, p.cfg.Task, p.fence); err != nil {
+				return err
+			}
+			return ledger.MarkCopied(ctx, tx, p.cfg.Task, w.unit.name.String(), w.unit.lsn)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	p.tables.copied(w.unit)
+	p.copied(w.unit)
+	return nil
+}
+
+// copy relays one piece.
+func (p *pair) copy(ctx context.Context, piece piece, freeze bool) error {
+	out, in := p.statements(piece, freeze)
+	moved := p.tables.begin(piece.feed)
+	r := relay{
+		source: p.source.PgConn(), destination: p.destination.PgConn(), out: out, in: in,
+		moving: func(ctx context.Context, n, rows int) error {
+			if p.cfg.Limiter != nil {
+				if err := p.cfg.Limiter.Wait(ctx, n); err != nil {
+					return err
+				}
+			}
+			moved.add(n, rows)
+			return nil
+		},
+	}
+	rows, err := r.run(ctx)
+	moved.end(rows, err)
+	return err
+}
+
+// String names the load in messages.
+func (w *load) String() string {
+	if len(w.pieces) != 1 {
+		return w.unit.name.String()
+	}
+	return w.pieces[0].feed.source.Name.String() + w.pieces[0].part
+}
+
+// concernsTable tells an error that lies in one table's rows or definition from one of the servers, of the network or of
+// the task as a whole.
+func concernsTable(err error) bool {
+	var unit *UnitError
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &unit), errors.Is(err, errCount):
+		return true
+	case errors.As(err, &pg):
+		// Connection, transaction state, deadlock, resources, intervention, locks, the disk.
+		for _, class := range []string{"08", "25", "40", "53", "57", "55006", "55P03", "58030", "72"} {
+			if strings.HasPrefix(pg.Code, class) {
+				return false
+			}
+		}
+		return pg.Severity != "FATAL" && pg.SeverityUnlocalized != "FATAL"
+	}
+	return false
+}

@@ -1,0 +1,137 @@
+package fullcopy
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"pgsyncd/sync/schema"
+)
+
+// reportInterval is how often a table under copy is reported.
+const reportInterval = 250 * time.Millisecond
+
+// tables keeps what is reported of every source table that holds rows, and the errors of those that were refused.
+type tables struct {
+	report Reporter
+
+	mu      sync.Mutex
+	known   map[schema.Name]*TableProgress
+	done    int // rows committed
+	refused []TableFailure
+}
+
+func newTables(report Reporter) *tables {
+	return &tables{report: report, known: map[schema.Name]*TableProgress{}}
+}
+
+// expect announces the tables of a round. lsn tells of units that are copied already.
+func (t *tables) expect(units []*unit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, u := range units {
+		for _, f := range u.feeds {
+			if t.known[f.source.Name] == nil {
+				t.known[f.source.Name] = &TableProgress{Source: f.source.Name, State: TablePending}
+			}
+			p := t.known[f.source.Name]
+			p.Destination, p.LSN = f.target, u.lsn
+			p.RowsEstimated, p.BytesEstimated = f.source.Rows, f.source.Bytes
+		}
+	}
+	list := make([]TableProgress, 0, len(t.known))
+	for _, p := range t.known {
+		list = append(list, *p)
+	}
+	slices.SortFunc(list, func(a, b TableProgress) int { return a.Source.Compare(b.Source) })
+	t.report.Tables(list)
+}
+
+// change updates one table and reports it.
+func (t *tables) change(name schema.Name, f func(*TableProgress)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.known[name]; p != nil {
+		f(p)
+		t.report.Table(*p)
+	}
+}
+
+// each updates all tables of a unit.
+func (t *tables) each(u *unit, f func(*TableProgress)) {
+	for _, feed := range u.feeds {
+		t.change(feed.source.Name, f)
+	}
+}
+
+func (t *tables) copied(u *unit) {
+	t.each(u, func(p *TableProgress) { p.State, p.LSN = TableCopied, u.lsn })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done += len(u.feeds)
+	t.report.Phase(PhaseData, t.done, len(t.known))
+}
+
+func (t *tables) indexing(u *unit) {
+	t.each(u, func(p *TableProgress) { p.State = TableIndexing })
+}
+
+func (t *tables) finished(u *unit) {
+	now := time.Now()
+	t.each(u, func(p *TableProgress) { p.State, p.FinishedAt = TableDone, now })
+}
+
+// refuse records that a unit cannot be copied.
+func (t *tables) refuse(u *unit, err error) {
+	t.each(u, func(p *TableProgress) { p.State, p.Error = TableFailed, err.Error() })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refused = append(t.refused, TableFailure{Table: u.name, Err: err})
+}
+
+// moved counts what one COPY moves.
+type moved struct {
+	tables     *tables
+	table      schema.Name
+	rows       int64 // reported so far
+	bytes      int64
+	newRows    int64
+	newBytes   int64
+	lastReport time.Time
+}
+
+// begin starts counting for one piece of a feed.
+func (t *tables) begin(f *feed) *moved {
+	now := time.Now()
+	t.change(f.source.Name, func(p *TableProgress) {
+		p.State, p.Error = TableCopying, ""
+		if p.StartedAt.IsZero() {
+			p.StartedAt = now
+		}
+	})
+	return &moved{tables: t, table: f.source.Name, lastReport: now}
+}
+
+func (m *moved) add(bytes, rows int) {
+	m.newBytes, m.newRows = m.newBytes+int64(bytes), m.newRows+int64(rows)
+	if now := time.Now(); now.Sub(m.lastReport) >= reportInterval {
+		m.lastReport = now
+		m.flush()
+	}
+}
+
+func (m *moved) flush() {
+	m.tables.change(m.table, func(p *TableProgress) {
+		p.RowsCopied, p.BytesCopied = p.RowsCopied+m.newRows, p.BytesCopied+m.newBytes
+	})
+	m.rows, m.bytes = m.rows+m.newRows, m.bytes+m.newBytes
+	m.newRows, m.newBytes = 0, 0
+}
+
+// end replaces the count of messages by that of rows, or takes everything back when the COPY failed.
+func (m *moved) end(rows int64, err error) {
+	if m.newRows = rows - m.rows; err != nil {
+		m.newRows, m.newBytes = -m.rows, -m.bytes
+	}
+	m.flush()
+}

@@ -1,0 +1,92 @@
+package fullcopy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// cleanupTimeout bounds what is done after the context has ended.
+	cleanupTimeout = 20 * time.Second
+	// pollInterval is the pause between two looks at something no server announces.
+	pollInterval = 50 * time.Millisecond
+)
+
+// poll calls check until it reports true.
+func poll(ctx context.Context, interval time.Duration, check func() (bool, error)) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		done, err := check()
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// connectDestination opens a session that writes. Where the role may, triggers and foreign keys do not fire in it.
+func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := j.cfg.Destination.Connect(ctx, j.cfg.application())
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.Exec(ctx, `SET check_function_bodies = off; SET default_tablespace = ''`, pgx.QueryExecModeSimpleProtocol)
+	if err == nil {
+		_, err = conn.Exec(ctx, `SET session_replication_role = replica`)
+		if sqlState(err) == "42501" {
+			err = nil
+		} else if err == nil {
+			j.replica.Store(true)
+		}
+	}
+	if err != nil {
+		closeConn(conn)
+		return nil, fmt.Errorf("prepare a session on the destination: %w", err)
+	}
+	return conn, nil
+}
+
+// closeConn ends a session and waits for the goroutine that closes one whose context had ended.
+func closeConn(conn *pgx.Conn) {
+	if conn != nil {
+		closeRaw(conn.PgConn())
+	}
+}
+
+func closeRaw(conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	_ = conn.Close(ctx) // it is given up either way
+	select {
+	case <-conn.CleanupDone():
+	case <-ctx.Done():
+	}
+}
+
+// abandon ends a session in an unknown state: its command is cancelled, and nothing more is read or written.
+func abandon(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = conn.PgConn().CancelRequest(ctx) // the server notices the closed connection too, only later
+	_ = conn.PgConn().Conn().Close()
+	closeConn(conn)
+}
+
+// sqlState is the code of a server's error, or empty.
+func sqlState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}

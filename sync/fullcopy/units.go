@@ -1,0 +1,249 @@
+package fullcopy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+)
+
+// unit is a destination table with every source table that feeds it; of a partition tree the whole. All of it is copied
+// under one snapshot, so that the stream can be told from which position on it continues. Its name is the ledger's key.
+type unit struct {
+	name     schema.Name
+	kind     byte // of the destination table, as in pg_class.relkind
+	lsn      pglogrepl.LSN
+	feeds    []*feed
+	fresh    bool         // emptied before it is loaded; else rows are added to what is there
+	blocked  bool         // a foreign key of another table refers to it: TRUNCATE would be refused
+	unloaded atomic.Int32 // loads not committed yet
+	failed   atomic.Bool
+}
+
+// feed is one source table and where its rows go.
+type feed struct {
+	source  *schema.Table
+	target  schema.Name // the unit's table, or the partition of the same name
+	kind    byte        // of the target
+	columns []string
+	binary  bool
+}
+
+// load is what one transaction brings: the whole of a unit, or one part of one feed.
+type load struct {
+	unit   *unit
+	pieces []piece
+	alone  bool // no other load belongs to the unit
+	freeze bool // it is the only one that fills its target, a plain table: the rows can be frozen at once
+	bytes  int64
+}
+
+// piece is one COPY.
+type piece struct {
+	feed  *feed
+	where string // empty for the whole table
+	part  string // for messages
+}
+
+// maxParts bounds how many parts a table is cut into.
+const maxParts = 1024
+
+// unitName is the destination table that the rows of a source table belong to, directly or as a partition.
+func unitName(inv *schema.Inventory, t *schema.Table) schema.Name {
+	names := ancestry(inv, t)
+	return names[len(names)-1]
+}
+
+// makeUnits groups the tables that keep accepts into units. dest is the inventory of the destination.
+func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep func(schema.Name) bool) ([]*unit, error) {
+	var units []*unit
+	byName := map[schema.Name]*unit{}
+	for i := range inv.Tables {
+		t := &inv.Tables[i]
+		name := unitName(inv, t)
+		if !keep(name) {
+			continue
+		}
+		target := dest.Table(name)
+		if target == nil {
+			return nil, fmt.Errorf("table %s does not exist in the destination", name)
+		}
+		u := byName[name]
+		if u == nil {
+			u = &unit{name: name, kind: target.Kind, lsn: lsn, fresh: j.cfg.ExistingObjects != ExistingAppend}
+			byName[name], units = u, append(units, u)
+		}
+		if t.Kind == schema.KindPartitioned {
+			continue // holds no rows
+		}
+		if leaf := dest.Table(t.Name); leaf != nil && leaf.Kind == schema.KindTable && leaf.Root == name {
+			target = leaf
+		}
+		f, err := j.makeFeed(t, target)
+		if err != nil {
+			return nil, err
+		}
+		u.feeds = append(u.feeds, f)
+	}
+	return units, nil
+}
+
+// makeFeed pairs the columns by name. Columns that the destination generates are left to it.
+func (j *job) makeFeed(t, target *schema.Table) (*feed, error) {
+	f := &feed{source: t, target: target.Name, kind: target.Kind, binary: j.encoding == ""}
+	for _, c := range t.Columns {
+		i := slices.IndexFunc(target.Columns, func(o schema.Column) bool { return o.Name == c.Name })
+		if i < 0 {
+			return nil, fmt.Errorf("table %s of the destination lacks column %s", target.Name, pgx.Identifier{c.Name}.Sanitize())
+		}
+		o := target.Columns[i]
+		switch {
+		case o.Generated != "" && c.Generated != "":
+			continue
+		case o.Generated != "":
+			return nil, fmt.Errorf("column %s of table %s is generated in the destination and not in the source",
+				pgx.Identifier{c.Name}.Sanitize(), target.Name)
+		}
+		f.columns = append(f.columns, pgx.Identifier{c.Name}.Sanitize())
+		if !c.BinarySafe || !o.BinarySafe || c.Type != o.Type {
+			if j.cfg.Format == FormatBinary {
+				return nil, fmt.Errorf("column %s of table %s, of type %s, cannot be copied in binary format",
+					pgx.Identifier{c.Name}.Sanitize(), t.Name, c.Type)
+			}
+			f.binary = false
+		}
+	}
+	if j.cfg.Format == FormatText {
+		f.binary = false
+	}
+	return f, nil
+}
+
+// makeLoads cuts units into loads, the largest first. conn sees the snapshot.
+func (j *job) makeLoads(ctx context.Context, conn *pgx.Conn, units []*unit) ([]*load, error) {
+	var loads []*load
+	for _, u := range units {
+		var mine []*load
+		targets := map[schema.Name]int{}
+		for _, f := range u.feeds {
+			pieces := []piece{{feed: f}}
+			if u.fresh {
+				var err error
+				if pieces, err = j.split(ctx, conn, f); err != nil {
+					return nil, fmt.Errorf("cut %s into parts: %w", f.source.Name, err)
+				}
+			}
+			for _, p := range pieces {
+				mine = append(mine, &load{unit: u, pieces: []piece{p}, bytes: f.source.Bytes / int64(len(pieces))})
+				targets[f.target]++
+			}
+		}
+		if !u.fresh || len(mine) == 0 {
+			mine = []*load{merge(u, mine)}
+		}
+		for _, l := range mine {
+			l.alone = len(mine) == 1
+			// Rows routed through the partitioned table would need locks that a TRUNCATE of one partition holds.
+			l.freeze = u.fresh && !u.blocked && len(l.pieces) == 1 && l.pieces[0].feed.kind == schema.KindTable &&
+				targets[l.pieces[0].feed.target] == 1 && (targets[u.name] == 0 || len(mine) == 1)
+		}
+		u.unloaded.Store(int32(len(mine)))
+		loads = append(loads, mine...)
+	}
+	slices.SortStableFunc(loads, func(a, b *load) int { return cmp.Compare(b.bytes, a.bytes) })
+	return loads, nil
+}
+
+// merge makes one load of all: rows added to those of others must come in one transaction, because after a crash nobody
+// could tell them apart.
+func merge(u *unit, loads []*load) *load {
+	all := &load{unit: u}
+	for _, l := range loads {
+		all.pieces = append(all.pieces, l.pieces...)
+		all.bytes += l.bytes
+	}
+	return all
+}
+
+// split cuts a large table into ranges of ctid, or of an integer key before servers could scan those (14). The outer ranges
+// are open, so that the parts cover the table whatever the estimates say.
+func (j *job) split(ctx context.Context, conn *pgx.Conn, f *feed) ([]piece, error) {
+	t := f.source
+	if j.cfg.SplitAbove <= 0 || j.cfg.Workers < 2 || t.Bytes <= j.cfg.SplitAbove {
+		return []piece{{feed: f}}, nil
+	}
+	n := uint64(min(maxParts, (t.Bytes+j.cfg.SplitAbove-1)/j.cfg.SplitAbove))
+	column, from, to, format := "ctid", int64(0), int64(0), "'(%d,0)'"
+	var err error
+	if j.sourceVersion >= 140000 {
+		err = conn.QueryRow(ctx, `SELECT pg_catalog.pg_relation_size($1::oid) / pg_catalog.current_setting('block_size')::int8`, t.OID).Scan(&to)
+	} else if column, format = integerKey(t), "%d"; column != "" {
+		err = conn.QueryRow(ctx, fmt.Sprintf(`SELECT coalesce(min(%[1]s), 0)::int8, coalesce(max(%[1]s), 0)::int8 FROM ONLY %[2]s`,
+			column, t.Name)).Scan(&from, &to)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The difference of two keys may exceed int64, not uint64. No bound lies beyond to, so none overflows.
+	step := uint64(to-from)/n + 1
+	if n = uint64(to-from)/step + 1; n == 1 {
+		return []piece{{feed: f}}, nil
+	}
+	pieces := make([]piece, n)
+	for i := range pieces {
+		var bounds []string
+		if i > 0 {
+			bounds = append(bounds, column+" >= "+fmt.Sprintf(format, from+int64(step*uint64(i))))
+		}
+		if i < len(pieces)-1 {
+			bounds = append(bounds, column+" < "+fmt.Sprintf(format, from+int64(step*uint64(i+1))))
+		}
+		pieces[i] = piece{feed: f, where: strings.Join(bounds, " AND "), part: fmt.Sprintf(" part %d of %d", i+1, n)}
+	}
+	return pieces, nil
+}
+
+// integerKey is the quoted column of a primary key that is one integer, or empty.
+func integerKey(t *schema.Table) string {
+	if len(t.PrimaryKey) != 1 {
+		return ""
+	}
+	for _, c := range t.Columns {
+		if c.Name == t.PrimaryKey[0] && (c.Type == "smallint" || c.Type == "integer" || c.Type == "bigint") {
+			return pgx.Identifier{c.Name}.Sanitize()
+		}
+	}
+	return ""
+}
+
+// statements are the two COPY commands of a piece.
+func (j *job) statements(p piece, freeze bool) (out, in string) {
+	f := p.feed
+	columns := strings.Join(f.columns, ", ")
+	options := "FORMAT text"
+	if f.binary {
+		options = "FORMAT binary"
+	}
+	if j.encoding != "" {
+		options += ", ENCODING '" + j.encoding + "'"
+	}
+	where, list := "", ""
+	if p.where != "" {
+		where = " WHERE " + p.where
+	}
+	if columns != "" {
+		list = " (" + columns + ")"
+	}
+	out = fmt.Sprintf("COPY (SELECT %s FROM ONLY %s%s) TO STDOUT (%s)", columns, f.source.Name, where, options)
+	if freeze {
+		options += ", FREEZE true"
+	}
+	return out, fmt.Sprintf("COPY %s%s FROM STDIN (%s)", f.target, list, options)
+}
