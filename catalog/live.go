@@ -1,8 +1,14 @@
 package catalog
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Status holds the live figures of one task. Percentages run from 0 to 100, LSNs are texts like "0/16B3748" and empty
@@ -78,4 +84,173 @@ type Leftover struct {
 	Kind       string `json:"kind"`
 	Name       string `json:"name"`
 	CleanupSQL string `json:"cleanup_sql"`
+}
+
+const saveStatus = `INSERT INTO pgsyncd.status (task_id, phase, progress_pct, structure_pct, data_pct, index_pct, tables_done,
+	tables_total, rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, lag_bytes, source_lsn, received_lsn, applied_lsn,
+	confirmed_lsn, slot_wal_bytes, rows_applied, transactions_applied, rows_per_s, conflicts, ddls)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+	ON CONFLICT (task_id) DO UPDATE SET (phase, progress_pct, structure_pct, data_pct, index_pct, tables_done, tables_total,
+	rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, lag_bytes, source_lsn, received_lsn, applied_lsn, confirmed_lsn,
+	slot_wal_bytes, rows_applied, transactions_applied, rows_per_s, conflicts, ddls, updated_at)
+	= (excluded.phase, excluded.progress_pct, excluded.structure_pct, excluded.data_pct, excluded.index_pct,
+	excluded.tables_done, excluded.tables_total, excluded.rows_copied, excluded.bytes_copied, excluded.copy_bytes_per_s,
+	excluded.eta_s, excluded.delay_ms, excluded.lag_bytes, excluded.source_lsn, excluded.received_lsn, excluded.applied_lsn,
+	excluded.confirmed_lsn, excluded.slot_wal_bytes, excluded.rows_applied, excluded.transactions_applied, excluded.rows_per_s,
+	excluded.conflicts, excluded.ddls, now())`
+
+// SaveStatus replaces the live figures of a task. ErrNotFound if the task is gone.
+func (c *Catalog) SaveStatus(ctx context.Context, id string, s Status) error {
+	_, err := c.pool.Exec(ctx, saveStatus, id, s.Phase, percent(s.ProgressPct), percent(s.StructurePct), percent(s.DataPct),
+		percent(s.IndexPct), s.TablesDone, s.TablesTotal, s.RowsCopied, s.BytesCopied, s.CopyBytesPerS, s.EtaS, s.DelayMs,
+		s.LagBytes, s.SourceLSN, s.ReceivedLSN, s.AppliedLSN, s.ConfirmedLSN, s.SlotWALBytes, s.RowsApplied,
+		s.TransactionsApplied, finite(s.RowsPerS), s.Conflicts, s.DDLs)
+	if err != nil {
+		return fmt.Errorf("save status of task %s: %w", id, meaning(err))
+	}
+	return nil
+}
+
+// percent keeps a quotient of estimates within 0 and 100; of nothing it is 0.
+func percent(f float64) float64 { return min(max(finite(f), 0), 100) }
+
+// finite is 0 for a quotient by zero.
+func finite(f float64) float64 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return f
+}
+
+const saveTables = `INSERT INTO pgsyncd.task_table (task_id, source_schema, source_table, destination_schema, destination_table,
+	state, rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at)
+	SELECT $1, source_schema, source_table, destination_schema, destination_table, state, rows_estimated, rows_copied,
+	bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at
+	FROM jsonb_populate_recordset(NULL::pgsyncd.task_table, $2)
+	ON CONFLICT (task_id, source_schema, source_table) DO UPDATE SET (destination_schema, destination_table, state,
+	rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at)
+	= (excluded.destination_schema, excluded.destination_table, excluded.state, excluded.rows_estimated, excluded.rows_copied,
+	excluded.bytes_copied, excluded.inserts, excluded.updates, excluded.deletes, excluded.truncates, excluded.copy_lsn,
+	excluded.error, excluded.started_at, excluded.finished_at)`
+
+// SaveTables adds or replaces the states of tables; those of other tables of the task stay.
+func (c *Catalog) SaveTables(ctx context.Context, id string, tables []TableStatus) error {
+	cleaned := slices.Clone(tables)
+	for i := range cleaned {
+		cleaned[i].Error = plain(cleaned[i].Error)
+	}
+	return c.saveRows(ctx, "tables", saveTables, id, cleaned)
+}
+
+// Tables lists the states of a task's tables, by source name.
+func (c *Catalog) Tables(ctx context.Context, id string) ([]TableStatus, error) {
+	rows, err := c.pool.Query(ctx, `SELECT source_schema, source_table, destination_schema, destination_table, state,
+		rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at
+		FROM pgsyncd.task_table WHERE task_id = $1 ORDER BY 1, 2`, id)
+	if err != nil {
+		return nil, fmt.Errorf("tables of task %s: %w", id, err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TableStatus])
+	if err != nil {
+		return nil, fmt.Errorf("tables of task %s: %w", id, err)
+	}
+	return tables, nil
+}
+
+const saveObjects = `INSERT INTO pgsyncd.task_object (task_id, type, source_name, destination_name, state, statement, error)
+	SELECT $1, type, source_name, destination_name, state, statement, error
+	FROM jsonb_populate_recordset(NULL::pgsyncd.task_object, $2)
+	ON CONFLICT (task_id, type, source_name) DO UPDATE SET (destination_name, state, statement, error)
+	= (excluded.destination_name, excluded.state, excluded.statement, excluded.error)`
+
+// SaveObjects adds or replaces the states of objects; type and source name identify one within the task.
+func (c *Catalog) SaveObjects(ctx context.Context, id string, objects []ObjectStatus) error {
+	cleaned := slices.Clone(objects)
+	for i := range cleaned {
+		cleaned[i].Statement, cleaned[i].Error = plain(cleaned[i].Statement), plain(cleaned[i].Error)
+	}
+	return c.saveRows(ctx, "objects", saveObjects, id, cleaned)
+}
+
+// saveRows hands a slice to a statement as one JSON array, beside the task's id.
+func (c *Catalog) saveRows(ctx context.Context, what, sql, id string, rows any) error {
+	text, err := json.Marshal(rows)
+	if err == nil {
+		_, err = c.pool.Exec(ctx, sql, id, string(text))
+	}
+	if err != nil {
+		return fmt.Errorf("save %s of task %s: %w", what, id, meaning(err))
+	}
+	return nil
+}
+
+// ClearProgress forgets the live figures, tables and objects of a task that begins anew.
+func (c *Catalog) ClearProgress(ctx context.Context, id string) error {
+	err := c.inTx(ctx, func(tx pgx.Tx) error {
+		for _, table := range []string{"status", "task_table", "task_object"} {
+			if _, err := tx.Exec(ctx, "DELETE FROM "+pgx.Identifier{"pgsyncd", table}.Sanitize()+" WHERE task_id = $1", id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("clear progress of task %s: %w", id, err)
+	}
+	return nil
+}
+
+// SavePrechecks replaces the checks of the last precheck.
+func (c *Catalog) SavePrechecks(ctx context.Context, id string, checks []PrecheckRow) error {
+	cleaned := slices.Clone(checks)
+	for i := range cleaned {
+		cleaned[i].Found, cleaned[i].Suggestion = plain(cleaned[i].Found), plain(cleaned[i].Suggestion)
+	}
+	text, err := json.Marshal(cleaned)
+	if err == nil {
+		err = c.inTx(ctx, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "DELETE FROM pgsyncd.precheck WHERE task_id = $1", id); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.precheck (task_id, ordinal, category, item, result, found, suggestion, confirmed)
+				SELECT $1, n, r.category, r.item, r.result, r.found, r.suggestion, r.confirmed
+				FROM jsonb_array_elements($2) WITH ORDINALITY AS e(check_row, n),
+				jsonb_populate_record(NULL::pgsyncd.precheck, e.check_row) AS r`, id, string(text))
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("save prechecks of task %s: %w", id, meaning(err))
+	}
+	return nil
+}
+
+const addConflicts = `INSERT INTO pgsyncd.conflict (task_id, time, table_name, kind, key, source_row, destination_row, lsn, action)
+	SELECT $1, time, "table", kind, key, source_row, destination_row, lsn, action
+	FROM jsonb_to_recordset($2) AS c(time timestamptz, "table" text, kind text, key jsonb, source_row jsonb,
+	destination_row jsonb, lsn text, action text)`
+
+// AddConflicts appends to the conflicts of a task.
+func (c *Catalog) AddConflicts(ctx context.Context, id string, conflicts []Conflict) error {
+	return c.saveRows(ctx, "conflicts", addConflicts, id, conflicts)
+}
+
+// SaveLeftovers replaces what a force stop of the task left behind. It stays when the task is dropped.
+func (c *Catalog) SaveLeftovers(ctx context.Context, id, task string, leftovers []Leftover) error {
+	text, err := json.Marshal(leftovers)
+	if err == nil {
+		err = c.inTx(ctx, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "DELETE FROM pgsyncd.leftover WHERE task_id = $1", id); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.leftover (task_id, task, side, kind, name, cleanup_sql)
+				SELECT $1, $2, side, kind, name, cleanup_sql FROM jsonb_to_recordset($3)
+				AS l(side text, kind text, name text, cleanup_sql text)`, id, task, string(text))
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("save leftovers of task %q: %w", task, err)
+	}
+	return nil
 }
