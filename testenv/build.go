@@ -38,7 +38,7 @@ var BuildDaemon = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("build daemon: %w", err)
 	}
 	program := filepath.Join(dir, "pgsyncd")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, ".") //nolint:gosec // constant but for our own path
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, ".")
 	cmd.Dir = filepath.Dir(mod)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -217,7 +217,7 @@ func (c *Cluster) writeData(name, content string) error {
 
 func (c *Cluster) appendConf(text string) error {
 	path := filepath.Join(c.DataDir(), "postgresql.conf")
-	old, err := os.ReadFile(path) //nolint:gosec // in our own data directory
+	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}

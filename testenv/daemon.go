@@ -101,14 +101,14 @@ func (d *Daemon) Start(ctx context.Context) error {
 	if d.Running() {
 		return errors.New("start daemon: it runs already")
 	}
-	log, err := os.OpenFile(d.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // in our own directory
+	log, err := os.OpenFile(d.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("start daemon: %w", err)
 	}
 	defer func() { _ = log.Close() }()
 	logged := fileSize(d.LogFile())
 	args := append([]string{"serve", "--listen", d.cfg.Listen, "--data-dir", d.cfg.DataDir}, d.cfg.Args...)
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), d.cfg.Bin, args...) //nolint:gosec // the program under test
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), d.cfg.Bin, args...)
 	// The working directory is where the watchdog finds it; the session of its own keeps the terminal's interrupt away.
 	cmd.Dir = d.dir
 	cmd.Env = environment(append([]string{"PGSYNCD_ADMIN_PASSWORD=" + Password}, d.cfg.Env...)...)
@@ -292,7 +292,7 @@ func (d *Daemon) RunPSQL(ctx context.Context, conninfo, sql string, args ...stri
 		return "", "", err
 	}
 	all := append([]string{"-X", "-v", "ON_ERROR_STOP=1", "-d", conninfo}, args...)
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "psql"), all...) //nolint:gosec // psql
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "psql"), all...)
 	cmd.Env = environment()
 	cmd.Stdin = strings.NewReader(sql)
 	var out, problems strings.Builder

@@ -174,8 +174,8 @@ func (c *Cluster) emptyDatabase(ctx context.Context, name string) error {
 }
 
 // column reads the only column of a query, as text.
-func column(ctx context.Context, conn *pgx.Conn, sql string, args ...any) ([]string, error) {
-	rows, err := conn.Query(ctx, sql, args...)
+func column(ctx context.Context, conn *pgx.Conn, sql string) ([]string, error) {
+	rows, err := conn.Query(ctx, sql)
 	if err != nil {
 		return nil, err
 	}

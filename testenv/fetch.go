@@ -110,7 +110,7 @@ func cached(ctx context.Context, kind, version string, fetch func(temp string) (
 
 // lockFile waits for an exclusive lock, which also ends with the process.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // in our own cache
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func fetchNPM(ctx context.Context, temp, version string) (string, error) {
 		return "", err
 	}
 	pack := filepath.Join(temp, "package")
-	content, err := os.ReadFile(filepath.Join(pack, "native", "pg-symlinks.json")) //nolint:gosec // just unpacked
+	content, err := os.ReadFile(filepath.Join(pack, "native", "pg-symlinks.json"))
 	if err != nil {
 		return "", err
 	}
@@ -190,7 +190,7 @@ func extract(f *zip.File, to string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	out, err := os.Create(to) //nolint:gosec // in our own cache
+	out, err := os.Create(to)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ Acquire::Languages "none"; APT::Architecture "amd64"; APT::Sandbox::User "";
 `, "@", apt)
 	sources := "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] http://deb.debian.org/debian " + suite + " main\n"
 	for name, content := range map[string]string{"conf": config, "etc/sources.list": sources, "state/status": ""} {
-		if err := os.WriteFile(filepath.Join(apt, name), []byte(content), 0o644); err != nil { //nolint:gosec // no secret
+		if err := os.WriteFile(filepath.Join(apt, name), []byte(content), 0o644); err != nil {
 			return "", err
 		}
 	}
@@ -264,7 +264,7 @@ func writeLaunchers(root, version string) error {
 	}
 	for _, p := range programs {
 		name := filepath.Base(p)
-		if err := os.WriteFile(filepath.Join(bin, name), fmt.Appendf(nil, launcher, version, name), 0o755); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(bin, name), fmt.Appendf(nil, launcher, version, name), 0o755); err != nil {
 			return err
 		}
 	}
@@ -293,7 +293,7 @@ func only(pattern string) (string, error) {
 
 // tool runs a program of this machine as the user of this process.
 func tool(ctx context.Context, dir string, env []string, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // package managers with constant arguments
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -83,10 +83,10 @@ func workDir(dir, kind string) (string, error) {
 
 // mkdirOpen makes dir traversable whatever the umask says.
 func mkdirOpen(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // another OS user must get through
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("work directory: %w", err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // another OS user must get through
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return fmt.Errorf("work directory: %w", err)
 	}
 	return nil

@@ -33,10 +33,8 @@ func ownCluster() {
 		_, _ = fmt.Fprintln(os.Stdout, err)
 		os.Exit(1)
 	}
-	if err := c.Kill(); err == nil { // with a stale pid file on the way
-		err = c.StartAgain(context.Background())
-	}
-	if err != nil {
+	// With a stale pid file on the way.
+	if err := errors.Join(c.Kill(), c.StartAgain(context.Background())); err != nil {
 		_, _ = fmt.Fprintln(os.Stdout, err)
 		os.Exit(1)
 	}
@@ -46,7 +44,7 @@ func ownCluster() {
 
 func TestWatchdogRemovesTheClusterOfAKilledOwner(t *testing.T) {
 	t.Parallel()
-	owner := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this program
+	owner := exec.CommandContext(t.Context(), os.Args[0])
 	owner.Env = append(os.Environ(), ownerVariable+"=1")
 	if _, err := owner.StdinPipe(); err != nil {
 		t.Fatal(err)

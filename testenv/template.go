@@ -118,12 +118,12 @@ func copyTree(from, to string) error {
 }
 
 func copyFile(from, to string) error {
-	in, err := os.Open(from) //nolint:gosec // a file of a template
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // a file of our own directory
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func renewSystemIdentifier(data string) error {
 	}
 	id[7] &= 0x7f // shown as a signed number by some tools
 	path := filepath.Join(data, "global", "pg_control")
-	control, err := os.ReadFile(path) //nolint:gosec // in our own data directory
+	control, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func renewSystemIdentifier(data string) error {
 		return err
 	}
 	for _, segment := range segments {
-		f, err := os.OpenFile(segment, os.O_WRONLY, 0) //nolint:gosec // in our own data directory
+		f, err := os.OpenFile(segment, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func (c *Cluster) makeCertificate() error {
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	if err := os.WriteFile(c.CAFile(), encodePEM("CERTIFICATE", caDER), 0o644); err != nil { //nolint:gosec // public
+	if err := os.WriteFile(c.CAFile(), encodePEM("CERTIFICATE", caDER), 0o644); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	if err := c.writeData("server.crt", string(encodePEM("CERTIFICATE", serverDER))); err != nil {

@@ -56,7 +56,7 @@ func run(ctx context.Context, dir, program string, args ...string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the programs of the configured server
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	// A session of its own, so that an interrupt from the terminal reaches the test but not its servers.
