@@ -169,29 +169,46 @@ type AlterAction interface{ alter() }
 
 // The actions of ALTER SYNC TASK.
 type (
-	Rename       struct{ To string }
-	SetComment   struct{ Text string }
-	SetTag       struct{ Tag Tag }
-	DropTag      struct{ Key string }
-	SetOptions   struct{ Options map[string]string }
+	// Rename is RENAME TO.
+	Rename struct{ To string }
+	// SetComment is COMMENT; an empty text removes it.
+	SetComment struct{ Text string }
+	// SetTag is SET TAG; it replaces the value of a tag that exists.
+	SetTag struct{ Tag Tag }
+	// DropTag is DROP TAG.
+	DropTag struct{ Key string }
+	// SetOptions is SET ( … ), with normalized texts.
+	SetOptions struct{ Options map[string]string }
+	// ResetOptions is RESET ( … ).
 	ResetOptions struct{ Names []string }
-	SetEndpoint  struct {
+	// SetEndpoint is SET SOURCE or SET DESTINATION.
+	SetEndpoint struct {
 		Side     Side
 		Conninfo Secret
 	}
+	// SetPassword is SET SOURCE PASSWORD or SET DESTINATION PASSWORD.
 	SetPassword struct {
 		Side     Side
 		Password Secret
 	}
-	SetStart    struct{ Start Start } // without Confirm
-	SetFlow     struct{ Flow Flow }
-	SetMode     struct{ Mode Mode }
-	SetScope    struct{ Scope Scope }
+	// SetStart is SET START; it has no Confirm.
+	SetStart struct{ Start Start }
+	// SetFlow is SET FLOW.
+	SetFlow struct{ Flow Flow }
+	// SetMode is SET MODE.
+	SetMode struct{ Mode Mode }
+	// SetScope is SET FOR.
+	SetScope struct{ Scope Scope }
+	// SetAccounts is SET ACCOUNTS.
 	SetAccounts struct{ Accounts Accounts }
-	AddObjects  struct{ Objects []Object }
-	DropObjects struct{ Objects []Object } // source names
-	SkipDDL     struct{ LSN pglogrepl.LSN }
-	RetryDDL    struct{}
+	// AddObjects is ADD.
+	AddObjects struct{ Objects []Object }
+	// DropObjects is DROP; the names are those of the source.
+	DropObjects struct{ Objects []Object }
+	// SkipDDL is SKIP DDL.
+	SkipDDL struct{ LSN pglogrepl.LSN }
+	// RetryDDL is RETRY DDL.
+	RetryDDL struct{}
 )
 
 func (Rename) alter()       {}
@@ -224,7 +241,7 @@ type (
 	// PrecheckTask is PRECHECK SYNC TASK.
 	PrecheckTask struct{ Name string }
 	// ExplainCreate is EXPLAIN CREATE SYNC TASK.
-	ExplainCreate struct{ Create *CreateTask }
+	ExplainCreate struct{ Create CreateTask }
 	// ExplainTask is EXPLAIN SYNC TASK.
 	ExplainTask struct{ Name string }
 	// StartTasks is START SYNC TASK; At is empty to start now.

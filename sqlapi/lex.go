@@ -171,12 +171,14 @@ func commentEnd(src string, i int) int {
 }
 
 // number reads digits with whatever letters adhere to them. Where exactly the number ends (1from, 0x1F, 1_000) differs between
-// PostgreSQL versions and matters only if a dollar sign follows, which could open a quotation in one version and not in another.
+// PostgreSQL versions, and matters only if a dollar sign or a quote follows the letters: it could open one kind of quotation in one
+// version and another or none in the next (1e'\'). Such a text is refused.
 func (l *lexer) number(start int) (token, *Error) {
 	for l.pos < len(l.src) && (isDigit(l.src[l.pos]) || isIdentStart(l.src[l.pos]) || l.src[l.pos] == '.') {
 		l.pos++
 	}
-	if l.at(l.pos) == '$' {
+	next := l.at(l.pos)
+	if next == '$' || (next == '\'' || next == '"') && isIdentStart(l.src[l.pos-1]) {
 		return token{}, l.fault(start, "trailing junk after numeric literal", l.src[start:l.pos+1])
 	}
 	return token{kindNumber, start, l.pos}, nil
@@ -215,7 +217,7 @@ func (l *lexer) dollar(start int) (token, *Error) {
 // quoted reads a literal or identifier whose opening quote is the last of the prefix bytes at start.
 func (l *lexer) quoted(k kind, start, prefix int) (token, *Error) {
 	quote := l.src[start+prefix-1]
-	end := quotedEnd(l.src, start+prefix, quote, k == kindEscape)
+	end := quotedEnd(l.src, start+prefix, quote, k)
 	opening := l.src[start : start+prefix]
 	switch {
 	case end < 0 && quote == '"':
@@ -235,14 +237,14 @@ func (l *lexer) quoted(k kind, start, prefix int) (token, *Error) {
 
 // quotedEnd returns the offset after the closing quote of what begins, after its opening quote, at i; -1 when it does not end. A
 // string goes on after white space with a line break ('a'⏎'b' is 'ab'), under the rules of its first part.
-func quotedEnd(src string, i int, quote byte, backslash bool) int {
+func quotedEnd(src string, i int, quote byte, k kind) int {
 	for i < len(src) {
 		switch c := src[i]; {
-		case c == '\\' && backslash:
+		case c == '\\' && k == kindEscape:
 			i += 2
 		case c != quote:
 			i++
-		case i+1 < len(src) && src[i+1] == quote:
+		case i+1 < len(src) && src[i+1] == quote && k != kindBits:
 			i += 2
 		default:
 			if quote == '\'' {

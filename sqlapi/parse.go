@@ -74,7 +74,7 @@ func (p *parser) statement() Statement {
 	case formAlterTask:
 		return p.alterTask()
 	case formExplainCreate:
-		return &ExplainCreate{p.createTask()}
+		return &ExplainCreate{*p.createTask()}
 	case formCompare:
 		return p.compare()
 	case formWait:

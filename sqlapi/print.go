@@ -70,7 +70,7 @@ func (w *printer) statement(s Statement) {
 	case *CreateTask:
 		w.createTask(s)
 	case *ExplainCreate:
-		w.createTask(s.Create)
+		w.createTask(&s.Create)
 	case *AlterTask:
 		w.add(when(s.IfExists, "IF EXISTS"), quoteIdentifier(s.Name))
 		w.action(s.Action)
