@@ -13,19 +13,25 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// Values of Config.Format: how rows travel from COPY TO to COPY FROM.
+// Format is how rows travel from COPY TO to COPY FROM.
+type Format string
+
+// Values of Config.Format.
 const (
-	FormatAuto   = "auto"   // binary for a table whose every column has the same, stable type on both sides, else text
-	FormatBinary = "binary" // tables for which that is not safe are refused
-	FormatText   = "text"
+	FormatAuto   Format = "auto"   // binary for a table whose every column has the same, stable type on both sides, else text
+	FormatBinary Format = "binary" // tables for which that is not safe are refused
+	FormatText   Format = "text"
 )
 
-// Values of Config.ExistingObjects: what becomes of objects that exist in the destination before the task creates them.
+// Existing is what becomes of objects that exist in the destination before the task creates them.
+type Existing string
+
+// Values of Config.ExistingObjects.
 const (
-	ExistingFail    = "fail"    // an existing object is a failure; existing schemas are not
-	ExistingUse     = "use"     // what exists is taken as it is; tables must be empty
-	ExistingAppend  = "append"  // likewise, and tables may hold rows of others, which stay
-	ExistingReplace = "replace" // what exists is dropped first, unless something else depends on it
+	ExistingFail    Existing = "fail"    // an existing object is a failure; existing schemas are not
+	ExistingUse     Existing = "use"     // what exists is taken as it is; tables must be empty
+	ExistingAppend  Existing = "append"  // likewise, and tables may hold rows of others, which stay
+	ExistingReplace Existing = "replace" // what exists is dropped first, unless something else depends on it
 )
 
 // Config says what to copy. Everything without a default is required.
@@ -38,13 +44,13 @@ type Config struct {
 	// the call. Both empty: the copy alone is wanted.
 	Slot, Publication string
 
-	Workers          int    // pairs of connections that copy rows
-	IndexWorkers     int    // connections that build indexes
-	SplitAbove       int64  // bytes; a larger table is copied in parts. 0 or less: never
-	Format           string // default FormatAuto
-	ExistingObjects  string // default ExistingFail
-	Indexes          bool   // all indexes, not only those behind constraints
-	PopulateMatviews bool   // refresh materialized views that are populated on the source
+	Workers          int      // pairs of connections that copy rows
+	IndexWorkers     int      // connections that build indexes
+	SplitAbove       int64    // bytes; a larger table is copied in parts. 0 or less: never
+	Format           Format   // default FormatAuto
+	ExistingObjects  Existing // default ExistingFail
+	Indexes          bool     // all indexes, not only those behind constraints
+	PopulateMatviews bool     // refresh materialized views that are populated on the source
 
 	WorkDir string  // for what pg_dump needs on disk
 	Limiter Limiter // default: no limit
