@@ -23,12 +23,16 @@ below() {
 		find /proc/[0-9]* -maxdepth 1 -name cwd \( -lname "$d" -o -lname "$d/*" \) 2>/dev/null
 	done | cut -d/ -f3
 }
-pids=$(below); [ -z "$pids" ] || kill -QUIT $pids 2>/dev/null
-n=0
-while [ -n "$(below)" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
-pids=$(below); [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
+for sig in QUIT KILL; do
+	n=0
+	while pids=$(below); [ -n "$pids" ] && [ $n -lt 50 ]; do
+		kill -$sig $pids 2>/dev/null
+		sleep 0.1
+		n=$((n+1))
+	done
+done
 for d in $dirs; do
-	find "$d" -maxdepth 3 -name postmaster.pid 2>/dev/null | while read -r f; do
+	find "$d" -maxdepth 6 -name postmaster.pid 2>/dev/null | while read -r f; do
 		sed -n '7s/.* //p' "$f" | xargs -r -n1 ipcrm -m 2>/dev/null
 	done
 	rm -rf "$d"
