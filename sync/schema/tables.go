@@ -160,7 +160,7 @@ func (r *reader) statistics(ctx context.Context) error {
 SELECT s.oid, n.nspname, s.stxname, s.stxrelid, pg_catalog.pg_get_statisticsobjdef(s.oid)
   FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
  WHERE s.stxrelid = ANY ($1)
- ORDER BY n.nspname COLLATE "C", s.stxname COLLATE "C"`, r.tableOIDs())
+ ORDER BY n.nspname::text COLLATE "C", s.stxname::text COLLATE "C"`, r.tableOIDs())
 	if err != nil {
 		return err
 	}

@@ -15,4 +15,4 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
    AND c.oid >= 16384
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgsyncd')
    AND n.nspname NOT LIKE 'pg\_toast\_temp\_%'
- ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+ ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C"

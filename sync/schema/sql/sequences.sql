@@ -10,4 +10,4 @@ SELECT c.oid, n.nspname, c.relname, {seqtype}, {seqparameters}, t.oid, tn.nspnam
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
   {seqjoin}
  WHERE c.relkind = 'S' AND c.oid = ANY ($1)
- ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+ ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C"
