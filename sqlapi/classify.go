@@ -120,7 +120,7 @@ func (h head) refusal() *Error {
 		return nil
 	case first == "COMMIT" || first == "ROLLBACK":
 		if h.word(1) == "PREPARED" {
-			return unsupported(first + " PREPARED").WithHint(noTwoPhase)
+			return notForwarded(first + " PREPARED").WithHint(noTwoPhase)
 		}
 		return nil
 	case transactionVerbs[first]:
@@ -164,12 +164,12 @@ func (h head) refuseSet() *Error {
 	}
 	switch {
 	case name == "role" && to != "NONE" && to != "DEFAULT":
-		return unsupported("SET ROLE").WithHint("A session has the privileges of the user it logged in as. SET ROLE NONE is possible.")
+		return notForwarded("SET ROLE").WithHint("A session has the privileges of the user it logged in as. SET ROLE NONE is possible.")
 	case name == "session_authorization" && (to != "DEFAULT" || h.tokens[value].kind != kindWord):
-		return unsupported("SET SESSION AUTHORIZATION").
+		return notForwarded("SET SESSION AUTHORIZATION").
 			WithHint("A session has the privileges of the user it logged in as. SET SESSION AUTHORIZATION DEFAULT is possible.")
 	case name == "standard_conforming_strings" && !slices.Contains([]string{"ON", "TRUE", "YES", "1", "DEFAULT"}, to):
-		return unsupported("standard_conforming_strings = off").WithHint("Write backslash escapes as E'…'.")
+		return notForwarded("standard_conforming_strings = off").WithHint("Write backslash escapes as E'…'.")
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ const noTwoPhase = "Transactions of this server only read; there is nothing to p
 // refusePrepare judges the statement to be prepared.
 func (h head) refusePrepare() *Error {
 	if h.word(1) == "TRANSACTION" {
-		return unsupported("PREPARE TRANSACTION").WithHint(noTwoPhase)
+		return notForwarded("PREPARE TRANSACTION").WithHint(noTwoPhase)
 	}
 	i := 2
 	if h.op(i) == '(' {
@@ -214,7 +214,7 @@ func (h head) refuseInner(outer string, i int) *Error {
 	case w == "":
 		return nil // a syntax error, better told by PostgreSQL
 	default:
-		return unsupported(outer+" of "+w).WithHint("%s takes queries only.", outer)
+		return notForwarded(outer+" of "+w).WithHint("%s takes queries only.", outer)
 	}
 }
 
@@ -236,26 +236,26 @@ func (h head) refuseCopy() *Error {
 	if h.word(i) == "TO" && h.word(i+1) == "STDOUT" {
 		return nil
 	}
-	return unsupported("COPY other than TO STDOUT").WithHint("Write COPY (SELECT …) TO STDOUT, or use psql's \\copy … TO.")
+	return notForwarded("COPY other than TO STDOUT").WithHint("Write COPY (SELECT …) TO STDOUT, or use psql's \\copy … TO.")
 }
 
-// unsupported is 0A000 for a statement that may not be forwarded.
-func unsupported(what string) *Error {
+// notForwarded is 0A000 for a statement that may not be forwarded.
+func notForwarded(what string) *Error {
 	return Errorf(CodeUnsupported, "%s is not supported by this server", what)
 }
 
 // refuseVerb is 0A000 for a statement whose first word is not allowed, with what to write instead.
 func refuseVerb(first, second string) *Error {
-	e := unsupported(first)
+	e := notForwarded(first)
 	switch first {
 	case "":
 		return Errorf(CodeSyntax, "syntax error at the start of the statement").WithHint("SHOW SYNC HELP lists the control statements.")
 	case "CREATE", "ALTER", "DROP":
 		if second == "USER" || second == "ROLE" || second == "GROUP" {
-			return unsupported(first+" "+second).WithHint("Users of this server are kept with %s SYNC USER.", first)
+			return notForwarded(first+" "+second).WithHint("Users of this server are kept with %s SYNC USER.", first)
 		}
 		if second != "" {
-			e = unsupported(first + " " + second)
+			e = notForwarded(first + " " + second)
 		}
 		return e.WithHint("This server keeps synchronization tasks, comparisons and users. SHOW SYNC HELP lists the control statements.")
 	case "INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE":
