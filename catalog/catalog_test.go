@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"pgsyncd/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -61,4 +63,11 @@ func shut(t *testing.T, c *Catalog) {
 	if err := c.Close(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// setup opens a catalog in a database of its own on the shared server, as with the flag --catalog.
+func setup(t *testing.T) *Catalog {
+	t.Helper()
+	server := testenv.Shared(t)
+	return open(t, Config{DataDir: dataDir(t), ConnInfo: server.ConnString(server.Database(t)), AdminPassword: "admin's own"})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,14 +168,19 @@ func notify(ctx context.Context, tx pgx.Tx, task string, from State, to *State, 
 // entry is one line of sync_log, of a task by its id, of a former task by its name, or of the daemon.
 type entry struct{ task, name, level, event, message, detail string }
 
+// failures are the states that wait for an operator's help.
+var failures = []State{
+	StateCreationFailed, StateStartFailed, StateFullFailed, StateIncrementalFailed, StateModifyingFailed, StateStoppingFailed,
+}
+
 func stepEntry(t Task, step Transition, ch Change) entry {
 	e := entry{task: t.ID, level: LevelInfo, event: string(step.Event), message: ch.Message}
-	switch step.To {
-	case StateCreationFailed, StateStartFailed, StateFullFailed, StateIncrementalFailed, StateModifyingFailed, StateStoppingFailed:
-		e.level = LevelError
-	case StateFault:
+	switch {
+	case step.To == t.State: // an operator's wish, whatever the state
+	case step.To == StateFault:
 		e.level = LevelWarning
-	default:
+	case slices.Contains(failures, step.To):
+		e.level = LevelError
 	}
 	if e.message == "" {
 		e.message = ch.Error

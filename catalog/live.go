@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -111,6 +112,24 @@ func (c *Catalog) SaveStatus(ctx context.Context, id string, s Status) error {
 	return nil
 }
 
+// Status returns the live figures of a task as last saved; all zero when none were.
+func (c *Catalog) Status(ctx context.Context, id string) (Status, error) {
+	rows, err := c.pool.Query(ctx, `SELECT phase, progress_pct, structure_pct, data_pct, index_pct, tables_done, tables_total,
+		rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, lag_bytes, source_lsn, received_lsn, applied_lsn, confirmed_lsn,
+		slot_wal_bytes, rows_applied, transactions_applied, rows_per_s, conflicts, ddls FROM pgsyncd.status WHERE task_id = $1`, id)
+	if err != nil {
+		return Status{}, fmt.Errorf("status of task %s: %w", id, err)
+	}
+	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Status])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Status{}, nil
+	}
+	if err != nil {
+		return Status{}, fmt.Errorf("status of task %s: %w", id, err)
+	}
+	return s, nil
+}
+
 // percent keeps a quotient of estimates within 0 and 100; of nothing it is 0.
 func percent(f float64) float64 { return min(max(finite(f), 0), 100) }
 
@@ -172,16 +191,25 @@ func (c *Catalog) SaveObjects(ctx context.Context, id string, objects []ObjectSt
 	return c.saveRows(ctx, "objects", saveObjects, id, cleaned)
 }
 
-// saveRows hands a slice to a statement as one JSON array, beside the task's id.
+// saveRows hands rows to a statement as one JSON array, beside the task's id.
 func (c *Catalog) saveRows(ctx context.Context, what, sql, id string, rows any) error {
-	text, err := json.Marshal(rows)
+	text, err := jsonArray(rows)
 	if err == nil {
-		_, err = c.pool.Exec(ctx, sql, id, string(text))
+		_, err = c.pool.Exec(ctx, sql, id, text)
 	}
 	if err != nil {
 		return fmt.Errorf("save %s of task %s: %w", what, id, meaning(err))
 	}
 	return nil
+}
+
+// jsonArray is the JSON of a slice, also of a nil one.
+func jsonArray(rows any) (string, error) {
+	text, err := json.Marshal(rows)
+	if string(text) == "null" {
+		return "[]", err
+	}
+	return string(text), err
 }
 
 // ClearProgress forgets the live figures, tables and objects of a task that begins anew.
@@ -206,7 +234,7 @@ func (c *Catalog) SavePrechecks(ctx context.Context, id string, checks []Prechec
 	for i := range cleaned {
 		cleaned[i].Found, cleaned[i].Suggestion = plain(cleaned[i].Found), plain(cleaned[i].Suggestion)
 	}
-	text, err := json.Marshal(cleaned)
+	text, err := jsonArray(cleaned)
 	if err == nil {
 		err = c.inTx(ctx, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "DELETE FROM pgsyncd.precheck WHERE task_id = $1", id); err != nil {
@@ -215,7 +243,7 @@ func (c *Catalog) SavePrechecks(ctx context.Context, id string, checks []Prechec
 			_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.precheck (task_id, ordinal, category, item, result, found, suggestion, confirmed)
 				SELECT $1, n, r.category, r.item, r.result, r.found, r.suggestion, r.confirmed
 				FROM jsonb_array_elements($2) WITH ORDINALITY AS e(check_row, n),
-				jsonb_populate_record(NULL::pgsyncd.precheck, e.check_row) AS r`, id, string(text))
+				jsonb_populate_record(NULL::pgsyncd.precheck, e.check_row) AS r`, id, text)
 			return err
 		})
 	}
@@ -237,7 +265,7 @@ func (c *Catalog) AddConflicts(ctx context.Context, id string, conflicts []Confl
 
 // SaveLeftovers replaces what a force stop of the task left behind. It stays when the task is dropped.
 func (c *Catalog) SaveLeftovers(ctx context.Context, id, task string, leftovers []Leftover) error {
-	text, err := json.Marshal(leftovers)
+	text, err := jsonArray(leftovers)
 	if err == nil {
 		err = c.inTx(ctx, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "DELETE FROM pgsyncd.leftover WHERE task_id = $1", id); err != nil {
@@ -245,7 +273,7 @@ func (c *Catalog) SaveLeftovers(ctx context.Context, id, task string, leftovers 
 			}
 			_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.leftover (task_id, task, side, kind, name, cleanup_sql)
 				SELECT $1, $2, side, kind, name, cleanup_sql FROM jsonb_to_recordset($3)
-				AS l(side text, kind text, name text, cleanup_sql text)`, id, task, string(text))
+				AS l(side text, kind text, name text, cleanup_sql text)`, id, task, text)
 			return err
 		})
 	}

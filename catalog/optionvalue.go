@@ -25,6 +25,18 @@ type (
 	Certificates string
 )
 
+// Location is the zone itself. A name that was accepted once and is unknown now, after the tz database changed, counts as UTC.
+func (z Zone) Location() *time.Location {
+	if z == "" {
+		return time.Local
+	}
+	location, err := time.LoadLocation(string(z))
+	if err != nil {
+		return time.UTC
+	}
+	return location
+}
+
 var errBoolean = errors.New("must be true or false")
 
 // setValue reads text into a field of an options struct and returns the normalized text.

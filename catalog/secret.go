@@ -25,5 +25,5 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted)
 // LogValue implements slog.LogValuer.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText implements encoding.TextMarshaler, which JSON uses for values and map keys.
+// MarshalText implements encoding.TextMarshaler, which JSON uses for values, but not for map keys.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

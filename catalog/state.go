@@ -176,6 +176,7 @@ var Transitions = []Transition{
 	{From: StateModifyingFailed, Event: EventResume, To: StateStarting, Desired: DesiredRun},
 	{From: StateFullFailed, Event: EventStart, To: StateStarting, Desired: DesiredRun},
 	{From: StateIncrementalFailed, Event: EventStart, To: StateStarting, Desired: DesiredRun},
+	{From: StateModifyingFailed, Event: EventStart, To: StateStarting, Desired: DesiredRun},
 	{From: StatePaused, Event: EventReset, To: StateStarting, Desired: DesiredRun},
 	{From: StateFullFailed, Event: EventReset, To: StateStarting, Desired: DesiredRun},
 	{From: StateIncrementalFailed, Event: EventReset, To: StateStarting, Desired: DesiredRun},

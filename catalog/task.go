@@ -21,6 +21,16 @@ var (
 	ErrExists   = errors.New("already exists")
 )
 
+// Modes of a task.
+const (
+	ModeFull               = "full"
+	ModeFullAndIncremental = "full and incremental"
+	ModeIncremental        = "incremental"
+)
+
+// ConfirmAll in Task.Confirm stands for every precheck item.
+const ConfirmAll = "*"
+
 // Task is one synchronization of one source database to one destination database. The first group of fields is the
 // operator's description, written by CreateTask and UpdateTask; the second is the state, written by Fire; Runtime
 // belongs to the task's runner.
@@ -96,22 +106,26 @@ func (c *Catalog) scanTask(row pgx.CollectableRow) (Task, error) {
 	if err != nil {
 		return Task{}, err
 	}
-	var certificates map[string]string
-	if err := json.Unmarshal(text, &certificates); err != nil {
+	var hidden map[string]string
+	if err := json.Unmarshal(text, &hidden); err != nil {
 		return Task{}, fmt.Errorf("certificates of task %s: %w", t.ID, err)
 	}
-	maps.Copy(t.Options, certificates)
+	maps.Copy(t.Options, hidden)
 	return t, nil
 }
 
 // description gives the values of the operator's fields in the order of the statements below.
 func (c *Catalog) description(t Task) ([]any, error) {
+	options, err := ParseTaskOptions(t.Options)
+	if err != nil {
+		return nil, err
+	}
 	shown, hidden := maps.Clone(t.Options), map[string]string{}
 	if shown == nil {
 		shown = map[string]string{}
 	}
-	for _, name := range certificates {
-		if value, ok := shown[name]; ok {
+	for name, value := range t.Options {
+		if secretOption(name) {
 			shown[name], hidden[name] = redacted, value
 		}
 	}
@@ -136,30 +150,27 @@ func (c *Catalog) description(t Task) ([]any, error) {
 	return []any{
 		t.ID, t.Name, t.Mode, t.Scope, definition, t.SQL, c.key.seal(t.ID, "source", []byte(t.Source)),
 		c.key.seal(t.ID, "destination", []byte(t.Destination)), t.SourceText, t.DestinationText, shown, sealed, tags,
-		t.Description, t.StartAt, confirm, t.CreatedBy, string(t.State), string(t.Desired),
+		t.Description, t.StartAt, confirm, t.CreatedBy, options.DelayThreshold, options.HistoryRetention,
 	}, nil
 }
 
 const (
 	insertTask = `INSERT INTO pgsyncd.task (id, name, mode, scope, definition, sql, source, destination, source_text,
-		destination_text, options, certificates, tags, description, start_at, confirm, created_by, state, desired,
-		delay_threshold, history_retention)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-		coalesce($11::jsonb ->> 'delay_threshold', '60s')::interval,
-		coalesce($11::jsonb ->> 'history_retention', '30 days')::interval)
+		destination_text, options, certificates, tags, description, start_at, confirm, created_by, delay_threshold,
+		history_retention, state, desired)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 	RETURNING ` + taskColumns
 	updateTask = `UPDATE pgsyncd.task SET (name, mode, scope, definition, sql, source, destination, source_text,
 		destination_text, options, certificates, tags, description, start_at, confirm, created_by,
 		delay_threshold, history_retention)
-	= ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-		coalesce($11::jsonb ->> 'delay_threshold', '60s')::interval,
-		coalesce($11::jsonb ->> 'history_retention', '30 days')::interval)
-	WHERE id = $1 AND state = $18 AND desired = $19`
+	= ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+	WHERE id = $1`
 	insertHistory = `INSERT INTO pgsyncd.option_history (task_id, option, old_value, new_value, changed_by)
 	VALUES ($1, $2, $3, $4, $5)`
 )
 
-// CreateTask stores a new task, in the state configuration unless t names another. ErrExists if the name is taken.
+// CreateTask stores a new task, in the state configuration unless t names another. ErrExists if the name is taken, an
+// *OptionError if an option is wrong.
 func (c *Catalog) CreateTask(ctx context.Context, t Task) (Task, error) {
 	t.ID = uuid.NewString()
 	if t.State == "" {
@@ -174,7 +185,7 @@ func (c *Catalog) CreateTask(ctx context.Context, t Task) (Task, error) {
 	}
 	var created Task
 	err = c.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, insertTask, values...)
+		rows, err := tx.Query(ctx, insertTask, append(values, string(t.State), string(t.Desired))...)
 		if err != nil {
 			return err
 		}
@@ -243,7 +254,7 @@ func (c *Catalog) UpdateTask(ctx context.Context, id string, change func(*Task) 
 		if err := change(&after); err != nil {
 			return err
 		}
-		after.ID, after.State, after.Desired = before.ID, before.State, before.Desired
+		after.ID = before.ID
 		values, err := c.description(after)
 		if err != nil {
 			return fmt.Errorf("update task %q: %w", before.Name, err)
@@ -270,7 +281,7 @@ func recordOptions(ctx context.Context, tx pgx.Tx, before, after Task) error {
 		if !ok {
 			return nil
 		}
-		if slices.Contains(certificates, name) {
+		if secretOption(name) {
 			value = redacted
 		}
 		return &value

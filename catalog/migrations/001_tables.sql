@@ -1,5 +1,8 @@
 -- The daemon's own tables. Nobody but the daemon reads them; what users see are the views of schema sync.
 
+COMMENT ON TABLE pgsyncd.schema_version IS 'Number of the last migration that was applied';
+COMMENT ON COLUMN pgsyncd.schema_version.version IS 'The number';
+
 CREATE TABLE pgsyncd.setting (
     name  text PRIMARY KEY,
     value text NOT NULL

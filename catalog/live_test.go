@@ -1,0 +1,376 @@
+package catalog
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+// fillAll puts something into every relation that belongs to a task.
+func fillAll(t *testing.T, c *Catalog, task Task) {
+	t.Helper()
+	ctx := t.Context()
+	run, err := c.AddCompare(ctx, CompareRun{TaskID: task.ID, Type: "ROWS"})
+	for _, err := range []error{
+		err,
+		c.SaveStatus(ctx, task.ID, Status{Phase: "data"}),
+		c.SaveTables(ctx, task.ID, []TableStatus{{SourceSchema: "s", SourceTable: "t", State: "done"}}),
+		c.SaveObjects(ctx, task.ID, []ObjectStatus{{Type: "VIEW", SourceName: "v", State: "done"}}),
+		c.SavePrechecks(ctx, task.ID, []PrecheckRow{{Item: "i", Result: "passed"}}),
+		c.AddConflicts(ctx, task.ID, []Conflict{{Time: time.Now(), Table: "t"}}),
+		c.SaveLeftovers(ctx, task.ID, task.Name, []Leftover{{Side: "source", Kind: "slot", Name: "s"}}),
+		c.Log(ctx, task.Name, LevelInfo, "test", "filled", ""),
+		c.SaveCompareTable(ctx, CompareTable{RunID: run, SourceTable: "t", Result: "equal"}),
+		c.AddSchedule(ctx, Schedule{Name: "nightly " + task.Name, TaskID: task.ID, Type: "ROWS", Cron: "0 1 * * *"}),
+		c.UpdateTask(ctx, task.ID, func(t *Task) error { t.Options["retry_limit"] = "9"; return nil }),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	task := create(t, c, full("shop")) // delay_threshold 5s
+	view := func() string {
+		return query(t, c.pool, `SELECT concat_ws(' ', state, coalesce(phase, '-'), progress_pct, tables_done, coalesce(eta_s::text, '-'),
+			coalesce(delay_ms::text, '-'), delay_exceeded, coalesce(applied_lsn, '-'), rows_per_s) FROM sync.sync_status`)[0]
+	}
+	progress := func() string {
+		return query(t, c.pool, `SELECT concat_ws(' ', phase, bar, rate, coalesce(eta::text, '-')) FROM sync.sync_progress`)[0]
+	}
+	for _, step := range []struct {
+		status         *Status
+		view, progress string
+	}{
+		{nil, "configuration - 0.00 0 - - f - 0.0", "configuration [....................] 0.0 % 0 bytes/s -"},
+		{
+			&Status{Phase: "data", ProgressPct: 45.2, TablesDone: 3, CopyBytesPerS: 12 << 20, EtaS: ptr(int64(3700)), DelayMs: ptr(int64(5000))},
+			"configuration data 45.20 3 3700 5000 f - 0.0", "data [#########...........] 45.2 % 12 MB/s 01:01:40",
+		},
+		{
+			&Status{ProgressPct: 100, DelayMs: ptr(int64(5001)), AppliedLSN: "0/16B3748", RowsPerS: 12.34},
+			"configuration - 100.00 0 - 5001 t 0/16B3748 12.3", "configuration [####################] 100.0 % 0 bytes/s -",
+		},
+		{
+			&Status{ProgressPct: math.Inf(1), DataPct: math.NaN(), RowsPerS: math.NaN()},
+			"configuration - 0.00 0 - - f - 0.0", "configuration [....................] 0.0 % 0 bytes/s -",
+		},
+	} {
+		if step.status != nil {
+			if err := c.SaveStatus(t.Context(), task.ID, *step.status); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(step.view, view()); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(step.progress, progress()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	fire(t, c, task.ID, EventStart, Change{})
+	fire(t, c, task.ID, EventIncrementalBegun, Change{})
+	if err := c.SaveStatus(t.Context(), task.ID, Status{Phase: "stream", ProgressPct: 100, RowsPerS: 4321}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("stream [####################] 100.0 % 4321 rows/s -", progress()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTables(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	task := create(t, c, sample("shop"))
+	now := time.Now().Truncate(time.Microsecond)
+	a := TableStatus{
+		SourceSchema: `We ird".`, SourceTable: "a\\u0000é", DestinationSchema: "d", DestinationTable: "a", State: "copying", RowsEstimated: math.MaxInt64,
+		RowsCopied: 2, BytesCopied: 3, Inserts: 4, Updates: 5, Deletes: 6, Truncates: 7, CopyLSN: "0/1", Error: "bad \xff", StartedAt: &now,
+	}
+	b := TableStatus{SourceSchema: "z", SourceTable: "b", State: "pending"}
+	save := func(tables ...TableStatus) {
+		t.Helper()
+		if err := c.SaveTables(t.Context(), task.ID, tables); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(a, b)
+	a.State, a.FinishedAt = "done", &now
+	save(a)
+	save()
+	got, err := c.Tables(t.Context(), task.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Error = "bad \uFFFD"
+	if diff := cmp.Diff([]TableStatus{a, b}, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := c.SaveTables(t.Context(), task.ID, []TableStatus{{SourceTable: "x", State: "guessing"}}); err == nil {
+		t.Error("an unknown state was stored")
+	}
+	if err := c.ClearProgress(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Tables(t.Context(), task.ID); err != nil || len(got) != 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestObjectsPrechecksConflictsLeftovers(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	task := create(t, c, sample("shop"))
+	ctx := t.Context()
+	object := ObjectStatus{Type: "VIEW", SourceName: "public.v", DestinationName: "public.v", State: "failed", Statement: "CREATE VIEW …", Error: "e"}
+	check := PrecheckRow{Category: "versions", Item: "second", Result: "to confirm", Found: "f", Suggestion: "s", Confirmed: true}
+	conflict := Conflict{
+		Time: time.Now(), Table: "public.t", Kind: "insert exists", Key: json.RawMessage(`{"id": 1}`),
+		SourceRow: json.RawMessage(`{"id": 1, "v": null}`), LSN: "0/2", Action: "ignored",
+	}
+	leftover := Leftover{Side: "source", Kind: "slot", Name: "s", CleanupSQL: "SELECT 1"}
+	for _, err := range []error{
+		c.SaveObjects(ctx, task.ID, []ObjectStatus{{Type: "VIEW", SourceName: "public.v", State: "pending"}}),
+		c.SaveObjects(ctx, task.ID, []ObjectStatus{object}),
+		c.SavePrechecks(ctx, task.ID, []PrecheckRow{{Item: "old", Result: "failed"}}),
+		c.SavePrechecks(ctx, task.ID, []PrecheckRow{{Item: "first", Result: "passed"}, check}),
+		c.AddConflicts(ctx, task.ID, []Conflict{conflict}),
+		c.AddConflicts(ctx, task.ID, []Conflict{conflict}),
+		c.SaveLeftovers(ctx, task.ID, "shop", []Leftover{{Side: "destination", Kind: "old", Name: "o"}}),
+		c.SaveLeftovers(ctx, task.ID, "shop", []Leftover{leftover}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for sql, want := range map[string][]string{
+		"SELECT concat_ws('|', task, type, source_name, state, statement, error) FROM sync.sync_objects": {
+			"shop|VIEW|public.v|failed|CREATE VIEW …|e",
+		},
+		"SELECT concat_ws('|', task, category, item, result, found, suggestion, confirmed) FROM sync.sync_prechecks": {
+			"shop||first|passed||f", "shop|versions|second|to confirm|f|s|t",
+		},
+		`SELECT concat_ws('|', task, "table", kind, key, source_row, destination_row, lsn, action) FROM sync.sync_conflicts`: {
+			`shop|public.t|insert exists|{"id": 1}|{"v": null, "id": 1}|0/2|ignored`,
+			`shop|public.t|insert exists|{"id": 1}|{"v": null, "id": 1}|0/2|ignored`,
+		},
+		"SELECT concat_ws('|', task, side, kind, name, cleanup_sql) FROM sync.sync_leftovers": {"shop|source|slot|s|SELECT 1"},
+	} {
+		if diff := cmp.Diff(want, query(t, c.pool, sql)); diff != "" {
+			t.Errorf("%s\n%s", sql, diff)
+		}
+	}
+}
+
+func TestParameters(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	task := create(t, c, full("shop"))
+	show := func(option string) string {
+		return query(t, c.pool, `SELECT concat_ws('|', coalesce(value, '-'), coalesce(default_value, '-'), changeable_now)
+			FROM sync.sync_parameters WHERE option = $1`, option)[0]
+	}
+	for option, want := range map[string]string{
+		"delay_threshold": "5s|60s|t", "retry_limit": "3|3|t", "source_ssl_ca": "[redacted]|-|t", "max_slot_wal": "none|none|t", "time_zone": "-|-|t", "decoder": "auto|auto|t",
+	} {
+		if got := show(option); got != want {
+			t.Errorf("%s: %s", option, got)
+		}
+	}
+	fire(t, c, task.ID, EventStart, Change{})
+	fire(t, c, task.ID, EventFullBegun, Change{})
+	if got := show("decoder"); got != "auto|auto|f" {
+		t.Errorf("decoder in full synchronization: %s", got)
+	}
+	if got := show("retry_limit"); got != "3|3|t" {
+		t.Errorf("retry_limit in full synchronization: %s", got)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	keeps := create(t, c, full("keeps"))
+	drops := full("drops")
+	drops.Options["history_retention"] = "2 days"
+	drops = create(t, c, drops)
+	fillAll(t, c, keeps)
+	fillAll(t, c, drops)
+	for _, sql := range []string{
+		"UPDATE pgsyncd.log SET time = now() - interval '3 days'", "UPDATE pgsyncd.conflict SET time = now() - interval '3 days'",
+		"UPDATE pgsyncd.option_history SET time = now() - interval '3 days'",
+		"UPDATE pgsyncd.compare_run SET state = 'finished', finished_at = now() - interval '3 days'",
+	} {
+		if _, err := c.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, view := range []string{"sync_log", "sync_conflicts", "sync_parameter_history", "sync_compares", "sync_compare_tables"} {
+		if diff := cmp.Diff([]string{"keeps"}, query(t, c.pool, "SELECT DISTINCT task FROM sync."+view)); diff != "" {
+			t.Errorf("%s: %s", view, diff)
+		}
+	}
+}
+
+func TestResults(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	read := func() []string {
+		return query(t, c.pool, `SELECT ordinal || ':' || cells::text FROM sync.statement_result('token')`)
+	}
+	for _, rows := range [][][]*string{{{ptr("old")}}, {{ptr("a,\"b"), nil, ptr("")}, {ptr("x\x00\xff"), ptr("NULL"), nil}}} {
+		if err := c.PutResult(t.Context(), "token", rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.PutResult(t.Context(), "other", nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{`1:{"a,\"b",NULL,""}`, `2:{x` + "\uFFFD" + `,"NULL",NULL}`}, read()); diff != "" {
+		t.Error(diff)
+	}
+	if err := c.DropResults(t.Context(), "token", "other"); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(); len(got) != 0 {
+		t.Error(got)
+	}
+}
+
+func TestCompares(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	ctx := t.Context()
+	task := create(t, c, sample("shop"))
+	if _, ok, err := c.NextCompare(ctx); ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	var ids []int64
+	for range 3 {
+		id, err := c.AddCompare(ctx, CompareRun{TaskID: task.ID, Type: "VALUES", Tables: []string{"a"}, Options: map[string]string{"workers": "2"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	if _, err := c.AddCompare(ctx, CompareRun{TaskID: "00000000-0000-0000-0000-000000000000"}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("run of no task: %v", err)
+	}
+	run, ok, err := c.NextCompare(ctx)
+	if err != nil || !ok || run.ID != ids[0] || run.State != "running" || run.StartedAt == nil || run.Options["workers"] != "2" {
+		t.Fatalf("%+v, %v, %v", run, ok, err)
+	}
+	if n, err := c.RequeueCompares(ctx); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if run, _, err = c.NextCompare(ctx); err != nil || run.ID != ids[0] {
+		t.Errorf("%+v, %v", run, err)
+	}
+	run.State, run.TablesDone, run.RowsDifferent, run.FinishedAt = "finished", 1, 5, ptr(time.Now().Truncate(time.Microsecond))
+	if err := c.UpdateCompare(ctx, run); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Compare(ctx, run.ID); err != nil || !cmp.Equal(run, got) {
+		t.Errorf("%v\n%s", err, cmp.Diff(run, got))
+	}
+	if err := c.CancelCompare(ctx, run.ID); !errors.Is(err, ErrFinished) {
+		t.Errorf("cancel of a finished run: %v", err)
+	}
+	if err := c.CancelCompare(ctx, -1); !errors.Is(err, ErrNotFound) {
+		t.Errorf("cancel of no run: %v", err)
+	}
+	if err := c.CancelCompare(ctx, ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	if run, _, err = c.NextCompare(ctx); err != nil || run.ID != ids[2] {
+		t.Errorf("%+v, %v", run, err)
+	}
+	if err := c.CancelCompare(ctx, run.ID); err != nil {
+		t.Fatal(err)
+	}
+	run.State = "finished"
+	if err := c.UpdateCompare(ctx, run); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Compare(ctx, run.ID); err != nil || got.State != "cancelled" {
+		t.Errorf("a cancelled run became %s, %v", got.State, err)
+	}
+	for id, want := range map[int64]bool{ids[0]: false, ids[2]: true, -1: true} {
+		if got, err := c.CompareCancelled(ctx, id); got != want || err != nil {
+			t.Errorf("%d: %v, %v", id, got, err)
+		}
+	}
+	for _, result := range []string{"different", "equal"} {
+		if err := c.SaveCompareTable(ctx, CompareTable{RunID: ids[0], SourceTable: "a", Result: result, SourceRows: ptr(int64(4))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := query(t, c.pool, "SELECT concat_ws('|', run_id = $1, task, result, source_rows) FROM sync.sync_compare_tables", ids[0]); !cmp.Equal(got, []string{"t|shop|equal|4"}) {
+		t.Error(got)
+	}
+}
+
+func TestSchedules(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	ctx := t.Context()
+	task := create(t, c, sample("shop"))
+	next := time.Now().Truncate(time.Microsecond)
+	s := Schedule{Name: "nightly", TaskID: task.ID, Type: "ROWS", Cron: "0 1 * * *", TimeZone: "UTC", Enabled: true, Options: map[string]string{}, NextRun: &next}
+	if err := c.AddSchedule(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddSchedule(ctx, s); !errors.Is(err, ErrExists) {
+		t.Errorf("second of the name: %v", err)
+	}
+	if got, err := c.Schedule(ctx, "nightly"); err != nil || !cmp.Equal(s, got) {
+		t.Errorf("%v\n%s", err, cmp.Diff(s, got))
+	}
+	if due, err := c.DueSchedules(ctx, next.Add(-time.Second)); err != nil || len(due) != 0 {
+		t.Errorf("%v, %v", due, err)
+	}
+	if due, err := c.DueSchedules(ctx, next); err != nil || len(due) != 1 {
+		t.Errorf("%v, %v", due, err)
+	}
+	for i, want := range []bool{true, false} {
+		if won, err := c.ClaimSchedule(ctx, "nightly", next, next.Add(time.Hour)); won != want || err != nil {
+			t.Errorf("claim %d: %v, %v", i, won, err)
+		}
+	}
+	if won, err := c.ClaimSchedule(ctx, "nightly", next.Add(time.Hour), time.Time{}); !won || err != nil {
+		t.Errorf("last claim: %v, %v", won, err)
+	}
+	if got, err := c.Schedule(ctx, "nightly"); err != nil || got.Enabled || got.NextRun != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	err := c.UpdateSchedule(ctx, "nightly", func(s *Schedule) error { s.Name, s.LastRunID = "weekly", ptr(int64(7)); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := c.Schedules(ctx); err != nil || len(all) != 1 || all[0].Name != "weekly" || *all[0].LastRunID != 7 {
+		t.Errorf("%v, %v", all, err)
+	}
+	if err := c.DropSchedule(ctx, "weekly"); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"drop":   c.DropSchedule(ctx, "weekly"),
+		"update": c.UpdateSchedule(ctx, "weekly", func(*Schedule) error { return nil }),
+	} {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
