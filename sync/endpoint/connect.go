@@ -102,6 +102,34 @@ func (e Endpoint) ConnectReplication(ctx context.Context, application string) (*
 	return conn, nil
 }
 
+// Configured returns the values of settings that the server gives to other
+// sessions of this role in this database: those without the settings of pins.go.
+func (e Endpoint) Configured(ctx context.Context, application string, names ...string) (map[string]string, error) {
+	config, err := e.config(application, map[string]string{"client_encoding": "UTF8"})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, e.failed(ctx, err, false)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(closing) // the answer is already known
+	}()
+	rows, err := conn.Query(ctx, "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY ($1)", names)
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	values := map[string]string{}
+	var name, value string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &value}, func() error { values[name] = value; return nil }); err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	return values, nil
+}
+
 // failed wraps an error of the driver without the configuration that the
 // driver's own type carries. A cancelled context stays recognizable.
 func (e Endpoint) failed(ctx context.Context, err error, replication bool) error {

@@ -1,0 +1,103 @@
+package precheck
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+var activityChecks = []check{
+	{"activity", "long transactions", source, true, longTransactions},
+	{"activity", "prepared transactions", source, true, preparedTransactions},
+	{"activity", "source connections", source, false, func(ctx context.Context, e *env) (finding, error) {
+		return connections(ctx, e, &e.src)
+	}},
+	{"activity", "destination connections", destination, false, func(ctx context.Context, e *env) (finding, error) {
+		return connections(ctx, e, &e.dst)
+	}},
+}
+
+// longTransactions are those that have written and still run: a slot cannot be
+// created before they end.
+func longTransactions(ctx context.Context, e *env) (finding, error) {
+	type session struct {
+		PID        int32
+		Age, Query string
+	}
+	list, err := read[session](ctx, &e.src, `SELECT pid, date_trunc('second', pg_catalog.clock_timestamp() - xact_start)::text,
+			coalesce(pg_catalog.left(pg_catalog.regexp_replace(query, '\s+', ' ', 'g'), 100), '')
+		FROM pg_catalog.pg_stat_activity
+		WHERE pid <> pg_catalog.pg_backend_pid() AND backend_xid IS NOT NULL
+			AND xact_start < pg_catalog.clock_timestamp() - interval '1 minute'
+		ORDER BY xact_start`)
+	if err != nil {
+		return finding{}, err
+	}
+	var found, fix []string
+	for _, s := range list {
+		found = append(found, fmt.Sprintf("pid %d for %s: %s", s.PID, s.Age, s.Query))
+		fix = append(fix, fmt.Sprintf("SELECT pg_terminate_backend(%d);", s.PID))
+	}
+	if len(found) > 0 {
+		return confirm("the slot can only be created once these transactions have ended: "+strings.Join(found, "; "),
+			"Let them finish, or end them:\n"+statements(fix))
+	}
+	return passed("none older than a minute has written")
+}
+
+func preparedTransactions(ctx context.Context, e *env) (finding, error) {
+	type prepared struct{ GID, Age string }
+	list, err := read[prepared](ctx, &e.src, `SELECT gid, date_trunc('second', pg_catalog.clock_timestamp() - prepared)::text
+		FROM pg_catalog.pg_prepared_xacts WHERE prepared < pg_catalog.clock_timestamp() - interval '1 minute' ORDER BY prepared`)
+	if err != nil {
+		return finding{}, err
+	}
+	var found, fix []string
+	for _, p := range list {
+		literal := "'" + strings.ReplaceAll(p.GID, "'", "''") + "'"
+		found = append(found, fmt.Sprintf("%s for %s", literal, p.Age))
+		fix = append(fix, fmt.Sprintf("COMMIT PREPARED %[1]s; or ROLLBACK PREPARED %[1]s;", literal))
+	}
+	if len(found) > 0 {
+		return confirm("the slot can only be created once these prepared transactions have ended: "+enumerate(found), statements(fix))
+	}
+	return passed("none older than a minute")
+}
+
+// connections compares the sessions the task needs with what server, database and
+// role still allow.
+func connections(ctx context.Context, e *env, s *side) (finding, error) {
+	clients := "" // before 10 the view shows client sessions only
+	if s.version >= 100000 {
+		clients = " WHERE backend_type = 'client backend'"
+	}
+	reserved := "pg_catalog.current_setting('superuser_reserved_connections')::int"
+	if s.version >= 160000 {
+		reserved += " + pg_catalog.current_setting('reserved_connections')::int"
+	}
+	var free, roleLimit, roleUsed, databaseLimit, databaseUsed int
+	err := s.conn.QueryRow(ctx, `SELECT pg_catalog.current_setting('max_connections')::int - (`+reserved+`)
+			- (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity`+clients+`),
+		(SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = session_user),
+		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE usename = session_user),
+		(SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
+		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database())`).
+		Scan(&free, &roleLimit, &roleUsed, &databaseLimit, &databaseUsed)
+	if err != nil {
+		return finding{}, err
+	}
+	need := e.in.Connections
+	found := fmt.Sprintf("the task needs %d sessions; ", need)
+	switch {
+	case free < need:
+		return failed(fmt.Sprintf("%s%d are free", found, max(free, 0)),
+			"Raise max_connections and restart the server, or close other sessions.")
+	case !s.superuser && roleLimit >= 0 && roleLimit-roleUsed < need:
+		return failed(fmt.Sprintf("%s%s has a limit of %d and uses %d", found, ident(s.role), roleLimit, roleUsed),
+			fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d;", ident(s.role), roleUsed+need))
+	case !s.superuser && databaseLimit >= 0 && databaseLimit-databaseUsed < need:
+		return failed(fmt.Sprintf("%sthe database has a limit of %d and uses %d", found, databaseLimit, databaseUsed),
+			fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d;", ident(s.endpoint.Database()), databaseUsed+need))
+	}
+	return passed("%s%d are free", found, free)
+}

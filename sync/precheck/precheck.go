@@ -1,0 +1,152 @@
+package precheck
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
+)
+
+// Outcome is what became of a check.
+type Outcome string
+
+// The outcomes. A task starts when nothing failed and everything to confirm was
+// confirmed.
+const (
+	Passed    Outcome = "passed"
+	ToConfirm Outcome = "to confirm"
+	Failed    Outcome = "failed"
+)
+
+// Values of Input.ExistingObjects.
+const (
+	ExistingFail    = "fail"
+	ExistingUse     = "use"
+	ExistingAppend  = "append"
+	ExistingReplace = "replace"
+)
+
+// Input is the task to be checked.
+type Input struct {
+	Source, Destination *endpoint.Endpoint
+	Selection           schema.Selection
+	Incremental         bool   // changes are streamed after the copy
+	ExistingObjects     string // default ExistingFail
+	CreateDatabase      bool   // the destination database is created when it is missing
+	Slot, Publication   string // names the task will use on the source; empty without Incremental
+	Slots               int    // slots the task needs at once; default 2: its own, and a temporary one for copies after a crash
+	Connections         int    // sessions the task opens on each side; default 8
+}
+
+// Result is one row: what was found and what to do about it, with the exact
+// statement where there is one.
+type Result struct {
+	Category, Item string
+	Outcome        Outcome
+	Found          string
+	Suggestion     string // empty when there is nothing to do
+}
+
+// checkTimeout bounds one check.
+const checkTimeout = time.Minute
+
+// check is one row of the precheck.
+type check struct {
+	category, item string
+	needs          needs
+	incremental    bool // only where changes are streamed
+	run            func(context.Context, *env) (finding, error)
+}
+
+// finding is the answer of a check.
+type finding struct {
+	outcome           Outcome
+	found, suggestion string
+}
+
+func passed(format string, args ...any) (finding, error) {
+	return finding{outcome: Passed, found: fmt.Sprintf(format, args...)}, nil
+}
+
+func confirm(found, suggestion string) (finding, error) {
+	return finding{ToConfirm, found, suggestion}, nil
+}
+
+func failed(found, suggestion string) (finding, error) {
+	return finding{Failed, found, suggestion}, nil
+}
+
+// all lists the checks in the order in which they are made and shown.
+func all() []check {
+	return slices.Concat(endpointChecks, versionChecks, settingChecks, sourcePrivilegeChecks, destinationPrivilegeChecks,
+		roleChecks, tableChecks, objectChecks, extensionChecks, compatibilityChecks, activityChecks, leftoverChecks, capacityChecks)
+}
+
+// Run makes all checks that concern the task.
+func Run(ctx context.Context, in Input) []Result {
+	if in.ExistingObjects == "" {
+		in.ExistingObjects = ExistingFail
+	}
+	if in.Slots == 0 {
+		in.Slots = 2
+	}
+	if in.Connections == 0 {
+		in.Connections = 8
+	}
+	e := open(ctx, in)
+	defer e.close(ctx)
+	var results []Result
+	for _, c := range all() {
+		if c.incremental && !in.Incremental {
+			continue
+		}
+		f, err := e.answer(ctx, c)
+		if err != nil {
+			d := endpoint.Diagnose(err)
+			f = finding{Failed, "could not be checked: " + in.redact(d.Message), in.redact(d.Hint)}
+		}
+		results = append(results, Result{c.category, c.item, f.outcome, f.found, f.suggestion})
+	}
+	return results
+}
+
+func (in Input) redact(text string) string {
+	return in.Destination.Redact(in.Source.Redact(text))
+}
+
+// answer makes one check, provided that what it needs is there.
+func (e *env) answer(ctx context.Context, c check) (finding, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := e.prepare(ctx, c.needs); err != nil {
+		return finding{}, err
+	}
+	if c.needs&database != 0 && e.creating {
+		return passed("the database %s will be created", ident(e.in.Destination.Database()))
+	}
+	return c.run(ctx, e)
+}
+
+// enumerate joins a list for reading, at most ten of it.
+func enumerate(list []string) string {
+	const most = 10
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}
+
+// statements joins statements for execution, one per line.
+func statements(list []string) string { return strings.Join(list, "\n") }
+
+// count writes a number with its noun.
+func count(n int, singular, plural string) string {
+	if n == 1 {
+		return "1 " + singular
+	}
+	return fmt.Sprintf("%d %s", n, plural)
+}

@@ -1,0 +1,215 @@
+package precheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pgsyncd/sync/schema"
+)
+
+var tableChecks = []check{
+	{"tables", "selected tables", inventory, false, selectedTables},
+	{"tables", "replica identity", inventory, true, replicaIdentity},
+	{"tables", "long keys", inventory, true, longKeys},
+	{"tables", "unlogged tables", inventory, true, unloggedTables},
+	{"tables", "generated columns", inventory, false, generatedColumns},
+	{"tables", "partition triggers", source | inventory, false, partitionTriggers},
+	{"tables", "referenced tables", source | inventory, false, referencedTables},
+	{"tables", "column types", source | destination | database | inventory, false, columnTypes},
+	{"tables", "sequences", inventory, false, sequenceRoom},
+}
+
+func selectedTables(_ context.Context, e *env) (finding, error) {
+	err := e.in.Selection.Validate(e.inv)
+	var missing *schema.SelectionError
+	if errors.As(err, &missing) {
+		return failed(err.Error(), missing.Hint())
+	}
+	if err != nil {
+		return finding{}, err
+	}
+	var rows, bytes int64
+	for _, t := range e.inv.Tables {
+		rows, bytes = rows+t.Rows, bytes+t.Bytes
+	}
+	return passed("%s, about %d rows, %s", count(len(e.inv.Tables), "table", "tables"), rows, size(bytes))
+}
+
+// replicaIdentity concerns each table that holds rows, partitions one by one: a
+// server refuses to update rows of a published table that cannot be identified.
+func replicaIdentity(_ context.Context, e *env) (finding, error) {
+	var found, fix []string
+	full := 0
+	for _, t := range e.tables() {
+		switch {
+		case t.Identity == schema.IdentityFull:
+			full++
+			continue
+		case t.Key != nil || t.Unlogged:
+			continue
+		case t.Identity == schema.IdentityNothing && t.PrimaryKey != nil:
+			found = append(found, fmt.Sprintf("%s (set to nothing)", t.Name))
+		case t.PrimaryKey != nil:
+			found = append(found, fmt.Sprintf("%s (the primary key is deferrable)", t.Name))
+		default:
+			found = append(found, t.Name.String())
+		}
+		fix = append(fix, fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", t.Name))
+	}
+	if len(found) > 0 {
+		return failed("UPDATE and DELETE would fail on the source for want of a replica identity: "+enumerate(found),
+			"Add primary keys, or on the source:\n"+statements(fix))
+	}
+	return passed("every table has one, %d of them full", full)
+}
+
+// keyLogged is the first minor release of each major version that logs a key
+// stored out of line with an UPDATE that leaves it as it is.
+var keyLogged = map[int]int{1000: 100020, 1100: 110015, 1200: 120010, 1300: 130006, 1400: 140002}
+
+func longKeys(_ context.Context, e *env) (finding, error) {
+	fixed, buggy := keyLogged[major(e.src.version)]
+	if !buggy || e.src.version >= fixed {
+		return passed("this version logs keys of any length")
+	}
+	var found []string
+	for _, t := range e.tables() {
+		for _, c := range t.Columns {
+			if c.Toastable && slices.Contains(t.Key, c.Name) {
+				found = append(found, fmt.Sprintf("%s (%s)", t.Name, ident(c.Name)))
+			}
+		}
+	}
+	if len(found) > 0 {
+		return confirm(fmt.Sprintf("PostgreSQL %s does not log a key longer than about 2 kB with every change: %s", versionText(e.src.version), enumerate(found)),
+			fmt.Sprintf("Confirm that keys are shorter, or update the source to PostgreSQL %s or newer.", versionText(fixed)))
+	}
+	return passed("no key can be stored out of line")
+}
+
+func unloggedTables(_ context.Context, e *env) (finding, error) {
+	var found, fix []string
+	for _, t := range e.tables() {
+		if t.Unlogged {
+			found = append(found, t.Name.String())
+			fix = append(fix, fmt.Sprintf("ALTER TABLE %s SET LOGGED;", t.Name))
+		}
+	}
+	if len(found) > 0 {
+		return confirm("these are copied once, their later changes are not in the WAL: "+enumerate(found),
+			"To have them synchronized, on the source:\n"+statements(fix))
+	}
+	return passed("none")
+}
+
+func generatedColumns(_ context.Context, e *env) (finding, error) {
+	n := 0
+	for _, t := range e.inv.Tables {
+		for _, c := range t.Columns {
+			if c.Generated != "" {
+				n++
+			}
+		}
+	}
+	return passed("%s, computed by the destination", count(n, "column", "columns"))
+}
+
+// partitionTriggers finds row triggers that fire for a partitioned table but were
+// disabled for one of its partitions; before 13 copies are not marked as such.
+func partitionTriggers(ctx context.Context, e *env) (finding, error) {
+	if e.src.version < 130000 || !e.in.Selection.All {
+		return passed("not to be checked")
+	}
+	list, err := column[string](ctx, &e.src, `SELECT pg_catalog.quote_ident(t.tgname) || ' ON ' || t.tgrelid::pg_catalog.regclass::text
+		FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_trigger p ON p.oid = t.tgparentid
+		WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal AND t.tgenabled = 'D' AND p.tgenabled <> 'D' ORDER BY 1`, e.tableOIDs())
+	if err != nil {
+		return finding{}, err
+	}
+	if len(list) > 0 {
+		return confirm("triggers of partitioned tables are disabled on single partitions: "+enumerate(list),
+			"Enable them with ALTER TABLE … ENABLE TRIGGER …, or compare their state in the destination after the full synchronization.")
+	}
+	return passed("none is disabled")
+}
+
+// referencedTables concerns tasks of tables: a foreign key to a table outside is
+// left out.
+func referencedTables(ctx context.Context, e *env) (finding, error) {
+	list, err := column[string](ctx, &e.src, `SELECT pg_catalog.quote_ident(c.conname) || ' of ' || c.conrelid::pg_catalog.regclass::text
+			|| ' references ' || c.confrelid::pg_catalog.regclass::text
+		FROM pg_catalog.pg_constraint c
+		WHERE c.contype = 'f' AND c.conrelid = ANY ($1) AND NOT c.confrelid = ANY ($1) ORDER BY 1`, e.tableOIDs())
+	if err != nil {
+		return finding{}, err
+	}
+	if len(list) > 0 {
+		return confirm("foreign keys that are left out, because the tables they reference are not selected: "+enumerate(list),
+			"Select the referenced tables too, or confirm that the destination does without these keys.")
+	}
+	return passed("all are selected")
+}
+
+// columnTypes concerns tasks of tables: types are not objects of theirs.
+func columnTypes(ctx context.Context, e *env) (finding, error) {
+	if e.in.Selection.All {
+		return passed("types are synchronized with the database")
+	}
+	type typ struct{ Schema, Name string }
+	used, err := read[typ](ctx, &e.src, `SELECT DISTINCT n.nspname, t.typname FROM pg_catalog.pg_attribute a
+		JOIN pg_catalog.pg_type v ON v.oid = a.atttypid
+		JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN v.typelem <> 0 AND v.typlen = -1 THEN v.typelem ELSE v.oid END
+		JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+		WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname <> 'pg_catalog' ORDER BY 1, 2`, e.tableOIDs())
+	if err != nil {
+		return finding{}, err
+	}
+	var missing []string
+	for _, t := range used {
+		exists, err := value[bool](ctx, &e.dst, `SELECT EXISTS (SELECT FROM pg_catalog.pg_type t
+			JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2)`, t.Schema, t.Name)
+		if err != nil {
+			return finding{}, err
+		}
+		if !exists {
+			missing = append(missing, schema.Name{Schema: t.Schema, Name: t.Name}.String())
+		}
+	}
+	if len(missing) > 0 {
+		return failed("the destination lacks types that the tables use: "+enumerate(missing),
+			"Create them in the destination (CREATE TYPE, CREATE DOMAIN or CREATE EXTENSION), or synchronize the whole database with FOR ALL.")
+	}
+	return passed("the destination has them all")
+}
+
+// sequenceRoom finds sequences that the margin of a stop would exhaust.
+func sequenceRoom(_ context.Context, e *env) (finding, error) {
+	const margin = 10_000
+	var found, fix []string
+	for _, s := range e.inv.Sequences {
+		short := s.Increment > 0 && s.LastValue > s.Max-margin || s.Increment < 0 && s.LastValue < s.Min+margin
+		if s.Readable && !s.Cycle && short && s.Max-s.Min > 2*margin {
+			found = append(found, fmt.Sprintf("%s at %d", s.Name, s.LastValue))
+			fix = append(fix, fmt.Sprintf("ALTER SEQUENCE %s AS bigint NO MAXVALUE NO MINVALUE;", s.Name))
+		}
+	}
+	if len(found) > 0 {
+		return confirm("these are near their end: "+enumerate(found), "Widen them together with their columns, such as:\n"+statements(fix))
+	}
+	return passed("none is near its end")
+}
+
+// size prints bytes for reading.
+func size(bytes int64) string {
+	const unit = 1024
+	if bytes < unit {
+		return fmt.Sprintf("%d bytes", bytes)
+	}
+	value, prefix := float64(bytes), -1
+	for value >= unit && prefix < 4 {
+		value, prefix = value/unit, prefix+1
+	}
+	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
+}
