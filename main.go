@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	_ "time/tzdata" // cron schedules need time zones where the machine has none
 
 	"pgsyncd/catalog"
 	"pgsyncd/compare"
@@ -296,7 +297,7 @@ type backend struct {
 }
 
 func (b backend) Open(ctx context.Context, p sqlapi.Privilege, params map[string]string) (*pgconn.HijackedConn, error) {
-	return b.catalog.Session(ctx, p.String(), params)
+	return b.catalog.Session(ctx, string(p), params)
 }
 
 func (b backend) Cancel(ctx context.Context, conn *pgconn.HijackedConn) error {

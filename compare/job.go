@@ -13,7 +13,6 @@ import (
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
-	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -31,7 +30,6 @@ type job struct {
 	stream              Stream // nil when none is running
 	source, destination *endpoint.Endpoint
 	application         string
-	version             int                           // of the source
 	leaves              map[schema.Name][]schema.Name // partitions below a partitioned table
 }
 
@@ -88,7 +86,6 @@ func (j *job) pairs(ctx context.Context) ([]schema.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.version = inv.Version
 	j.leaves = map[schema.Name][]schema.Name{}
 	var pairs []schema.Table
 	for _, t := range inv.Tables {
@@ -160,20 +157,12 @@ func (j *job) table(ctx context.Context, s *sides, t schema.Table) (catalog.Comp
 
 // catchUp waits until the destination has everything the source has committed so far.
 func (j *job) catchUp(ctx context.Context, source *pgx.Conn) error {
-	function := "pg_current_wal_insert_lsn"
-	if j.version < 100000 {
-		function = "pg_current_xlog_insert_location"
-	}
-	var text string
-	if err := source.QueryRow(ctx, "SELECT pg_catalog."+function+"()::text").Scan(&text); err != nil {
-		return fmt.Errorf("read WAL position of the source: %w", err)
-	}
-	lsn, err := pglogrepl.ParseLSN(text)
+	lsn, err := schema.WALEnd(ctx, source)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, max(j.options.MaxDelay, time.Second),
-		fmt.Errorf("the stream did not reach %s within %s", text, j.options.MaxDelay))
+		fmt.Errorf("the stream did not reach %s within %s", lsn, j.options.MaxDelay))
 	defer cancel()
 	if err := j.stream.WaitApplied(ctx, lsn); err != nil {
 		if cause := context.Cause(ctx); cause != nil {

@@ -11,13 +11,9 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Next is the first time after now that a cron expression names in a time zone; it fails on an expression or a zone that
-// does not exist. A local time that a change to summer time skips is taken at the moment of the change.
-func Next(expression, zone string, now time.Time) (time.Time, error) {
-	location, err := time.LoadLocation(zone)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("time zone %q: %w", zone, err)
-	}
+// Next is the first time after now that a cron expression names in a time zone; it fails on an expression that is wrong or
+// names no time to come.
+func Next(expression string, location *time.Location, now time.Time) (time.Time, error) {
 	schedule, err := cron.ParseStandard(expression)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("cron expression %q: %w", expression, err)
@@ -46,8 +42,11 @@ func (s *Service) fireDue(ctx context.Context, now time.Time) error {
 func (s *Service) fireOne(ctx context.Context, d catalog.Schedule, now time.Time) error {
 	var next time.Time // none: a schedule for one time is done
 	if d.Cron != "" {
-		var err error
-		if next, err = Next(d.Cron, d.TimeZone, now); err != nil {
+		location, err := time.LoadLocation(d.TimeZone)
+		if err != nil {
+			return fmt.Errorf("time zone %q: %w", d.TimeZone, err)
+		}
+		if next, err = Next(d.Cron, location, now); err != nil {
 			return err
 		}
 	}

@@ -25,4 +25,6 @@ type Prepared struct {
 	Statement Statement
 	Tag       string // command tag of a statement that returns no rows
 	Query     string // for a statement that returns rows: the SELECT that yields them once it has run, without parameters
+
+	token string // names the rows that the engine keeps for Query
 }

@@ -3,6 +3,8 @@ package sync
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +34,7 @@ type figures struct {
 	st      catalog.Status
 	changed bool
 	tables  map[schema.Name]*tableFigure
-	objects []catalog.ObjectStatus // not yet written
+	objects map[objectKey]catalog.ObjectStatus // not yet written
 
 	alive    chan struct{} // closed at the first sign of life since silence
 	progress incremental.Progress
@@ -43,6 +45,8 @@ type figures struct {
 	bytes    rate
 }
 
+type objectKey struct{ typ, name string }
+
 type tableFigure struct {
 	catalog.TableStatus
 	bytesEstimated int64
@@ -51,7 +55,7 @@ type tableFigure struct {
 
 // newFigures goes on from what the catalog shows of the task.
 func newFigures(st catalog.Status, tables []catalog.TableStatus) *figures {
-	f := &figures{st: st, tables: map[schema.Name]*tableFigure{}, alive: make(chan struct{}),
+	f := &figures{st: st, tables: map[schema.Name]*tableFigure{}, objects: map[objectKey]catalog.ObjectStatus{}, alive: make(chan struct{}),
 		baseRows: st.RowsApplied, baseTxns: st.TransactionsApplied}
 	for _, t := range tables {
 		f.tables[schema.Name{Schema: t.SourceSchema, Name: t.SourceTable}] = &tableFigure{TableStatus: t}
@@ -173,9 +177,9 @@ func (f *figures) table(t fullcopy.TableProgress) {
 func (f *figures) Object(o fullcopy.ObjectProgress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.objects = append(f.objects, catalog.ObjectStatus{
+	f.objects[objectKey{o.Type, o.Name}] = catalog.ObjectStatus{
 		Type: o.Type, SourceName: o.Name, DestinationName: o.Name, State: string(o.State), Statement: o.Statement, Error: o.Error,
-	})
+	}
 	f.worked++
 	f.touch()
 }
@@ -355,8 +359,8 @@ func (f *figures) changedTables() []catalog.TableStatus {
 func (f *figures) changedObjects() []catalog.ObjectStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := f.objects
-	f.objects = nil
+	out := slices.Collect(maps.Values(f.objects))
+	clear(f.objects)
 	return out
 }
 
@@ -370,7 +374,12 @@ func (f *figures) keep(tables []catalog.TableStatus, objects []catalog.ObjectSta
 			row.changed = true
 		}
 	}
-	f.objects = append(objects, f.objects...)
+	for _, o := range objects {
+		key := objectKey{o.Type, o.SourceName}
+		if _, newer := f.objects[key]; !newer {
+			f.objects[key] = o
+		}
+	}
 }
 
 // rate turns a growing total into a rate per second, smoothed over a few seconds.

@@ -36,9 +36,6 @@ type runner struct {
 	notes               notes
 }
 
-// Stream is what a comparison needs of a running stream.
-type Stream = *incremental.Stream
-
 // guard performs the duty and turns a panic into the task's failure, so that one task never takes the daemon down.
 func (r *runner) guard(ctx context.Context) {
 	defer func() {
@@ -79,11 +76,11 @@ func (r *runner) open() (err error) {
 	}
 	// Whether a socket may be used was decided when the task was created, by who created it.
 	o := endpoint.Options{FilesDir: r.cfg.ConnInfoDir, AllowSocket: true}
-	o.RootCA = r.options.SourceSSLCA
+	o.RootCA = string(r.options.SourceSSLCA)
 	if r.source, err = endpoint.Parse(r.task.Source.Reveal(), o); err != nil {
 		return fmt.Errorf("source of task %s: %w", r.task.Name, err)
 	}
-	o.RootCA = r.options.DestinationSSLCA
+	o.RootCA = string(r.options.DestinationSSLCA)
 	if r.destination, err = endpoint.Parse(r.task.Destination.Reveal(), o); err != nil {
 		return fmt.Errorf("destination of task %s: %w", r.task.Name, err)
 	}

@@ -10,7 +10,6 @@ import (
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
-	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
@@ -73,7 +72,7 @@ func (r *runner) drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	end, err := insertPosition(ctx, conn)
+	end, err := schema.WALEnd(ctx, conn)
 	closeConn(ctx, conn)
 	if err != nil {
 		return err
@@ -90,24 +89,6 @@ func (r *runner) drain(ctx context.Context) error {
 	g.Go(func() error { defer cancel(); return st.Run(ctx) })
 	g.Go(func() error { r.watchSource(ctx); return nil })
 	return g.Wait()
-}
-
-// insertPosition is the end of the WAL that exists on the source, written out or not: every commit that has returned to
-// its client ends at or before it.
-func insertPosition(ctx context.Context, conn *pgx.Conn) (pglogrepl.LSN, error) {
-	version, err := schema.ServerVersion(ctx, conn)
-	if err != nil {
-		return 0, err
-	}
-	function := "pg_current_wal_insert_lsn"
-	if version < 100000 {
-		function = "pg_current_xlog_insert_location"
-	}
-	var text string
-	if err := conn.QueryRow(ctx, "SELECT pg_catalog."+function+"()::text").Scan(&text); err != nil {
-		return 0, fmt.Errorf("read WAL position of the source: %w", err)
-	}
-	return pglogrepl.ParseLSN(text)
 }
 
 // cleanSource carries the sequences over and removes slot and publication. Every step may be repeated.

@@ -9,6 +9,7 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/precheck"
 
 	"golang.org/x/sync/errgroup"
@@ -196,7 +197,7 @@ func (s *Supervisor) Endpoints(t catalog.Task) (source, destination *endpoint.En
 }
 
 // Stream returns the running stream of a task, for comparisons.
-func (s *Supervisor) Stream(taskID string) (Stream, bool) {
+func (s *Supervisor) Stream(taskID string) (*incremental.Stream, bool) {
 	s.mu.Lock()
 	r := s.runners[taskID]
 	s.mu.Unlock()
@@ -204,10 +205,7 @@ func (s *Supervisor) Stream(taskID string) (Stream, bool) {
 		return nil, false
 	}
 	st := r.stream.Load()
-	if st == nil {
-		return nil, false
-	}
-	return *st, true
+	return st, st != nil
 }
 
 // writeFigures writes the live figures once a second until ctx ends.

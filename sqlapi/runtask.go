@@ -1,0 +1,475 @@
+package sqlapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
+)
+
+// createTask stores a task and starts or schedules it if that is asked for.
+func (e *Engine) createTask(ctx context.Context, s *Session, c *CreateTask) error {
+	options, err := catalog.ParseTaskOptions(c.Options)
+	if err != nil {
+		return err
+	}
+	t := catalog.Task{
+		Name: c.Name, Mode: string(c.Mode), Options: c.Options, Description: c.Comment, CreatedBy: s.User, Tags: map[string]string{},
+	}
+	for _, tag := range c.Tags {
+		t.Tags[tag.Key] = tag.Value
+	}
+	if err := e.setEndpoint(s, &t, Source, c.Source); err != nil {
+		return err
+	}
+	if err := e.setEndpoint(s, &t, Destination, c.Destination); err != nil {
+		return err
+	}
+	if err := setScope(&t, c.Scope); err != nil {
+		return err
+	}
+	at, err := startTime(c.Start, options)
+	if err != nil {
+		return err
+	}
+	shown := *c
+	shown.Source, shown.Destination, shown.Options = "", "", nil
+	t.SQL = Print(&shown, PrintOptions{})
+	t, err = e.cfg.Catalog.CreateTask(ctx, t)
+	if errors.Is(err, catalog.ErrExists) {
+		exists := Errorf(CodeDuplicate, "task %q already exists", c.Name)
+		if c.IfNotExists {
+			s.Notice(Notice{Code: CodeDuplicate, Message: exists.Message + ", skipping"})
+			return nil
+		}
+		return exists
+	}
+	if err != nil {
+		return err
+	}
+	switch c.Start.When {
+	case Now:
+		err = e.fire(ctx, s, t, catalog.EventStart, catalog.Change{Confirm: confirmed(c.Start.Confirm)})
+	case At:
+		err = e.fire(ctx, s, t, catalog.EventSchedule, catalog.Change{StartAt: at, Confirm: confirmed(c.Start.Confirm)})
+	default:
+		s.Notice(Notice{Message: fmt.Sprintf("task %q waits to be started", c.Name),
+			Hint: fmt.Sprintf("PRECHECK SYNC TASK %[1]s; then START SYNC TASK %[1]s;", quoteIdentifier(c.Name))})
+	}
+	return err
+}
+
+// setEndpoint checks a connection string and makes it one side of a task.
+func (e *Engine) setEndpoint(s *Session, t *catalog.Task, side Side, conninfo Secret) error {
+	options, err := catalog.ParseTaskOptions(t.Options)
+	if err != nil {
+		return err
+	}
+	ca := options.SourceSSLCA
+	if side == Destination {
+		ca = options.DestinationSSLCA
+	}
+	ep, err := e.parseEndpoint(s, conninfo, string(ca))
+	if err != nil {
+		return sideError(side, err)
+	}
+	if side == Source {
+		t.Source, t.SourceText = conninfo, ep.String()
+	} else {
+		t.Destination, t.DestinationText = conninfo, ep.String()
+	}
+	return nil
+}
+
+// sideError names the side whose connection string is wrong.
+func sideError(side Side, err error) error {
+	e := AsError(explain(err))
+	return &Error{Code: e.Code, Message: string(side) + ": " + e.Message, Detail: e.Detail, Hint: e.Hint, Err: err}
+}
+
+// parseEndpoint reads a connection string with the rights of the session's user: the daemon may reach sockets that the user
+// could not reach alone, so these are for administrators.
+func (e *Engine) parseEndpoint(s *Session, conninfo Secret, ca string) (*endpoint.Endpoint, error) {
+	ep, err := endpoint.Parse(conninfo.Reveal(), endpoint.Options{FilesDir: e.cfg.ConnInfoDir, AllowSocket: true, RootCA: ca})
+	if err == nil && ep.IsSocket() && !s.Privilege.Allows(Admin) {
+		return nil, Errorf(CodeDenied, "endpoints on Unix sockets need the privilege ADMIN").WithHint("Connect by TCP, with host=… .")
+	}
+	return ep, err
+}
+
+// setScope makes the FOR clause the task's selection. A table without schema is one of schema public.
+func setScope(t *catalog.Task, s Scope) (err error) {
+	selection := schema.Selection{All: s.All}
+	for _, o := range s.Objects {
+		name := schema.Name{Schema: o.Name.Schema, Name: o.Name.Name}
+		if name.Schema == "" {
+			name.Schema = "public"
+		}
+		selection.Tables = append(selection.Tables, name)
+	}
+	t.Scope = "FOR " + scope(s)
+	t.Definition, err = json.Marshal(selection)
+	return err
+}
+
+// definition is the CREATE SYNC TASK of a task as it is now, with connection strings that show no secret.
+func definition(t catalog.Task) (*CreateTask, error) {
+	stmt, err := Parse(t.SQL)
+	if err != nil {
+		return nil, fmt.Errorf("stored definition of task %s: %w", t.Name, err)
+	}
+	c, ok := stmt.(*CreateTask)
+	if !ok {
+		return nil, fmt.Errorf("stored definition of task %s is a %s", t.Name, FormOf(stmt).Tag)
+	}
+	c.Name, c.IfNotExists, c.Mode, c.Comment = t.Name, false, Mode(t.Mode), t.Description
+	c.Source, c.Destination = Secret(t.SourceText), Secret(t.DestinationText)
+	c.Options, c.Start, c.Tags = publicOptions(t.Options), Start{When: Manual}, nil
+	for _, key := range slices.Sorted(maps.Keys(t.Tags)) {
+		c.Tags = append(c.Tags, Tag{key, t.Tags[key]})
+	}
+	return c, nil
+}
+
+// publicOptions leaves out options that are never shown.
+func publicOptions(options map[string]string) map[string]string {
+	public := maps.Clone(options)
+	for _, o := range catalog.TaskOptionList() {
+		if o.Secret {
+			delete(public, o.Name)
+		}
+	}
+	return public
+}
+
+func confirmed(c Confirm) []string {
+	if c.All {
+		return []string{catalog.ConfirmAll}
+	}
+	if c.Items == nil {
+		return []string{}
+	}
+	return c.Items
+}
+
+// startTime is the time of START AT, nil for other starts.
+func startTime(start Start, options catalog.TaskOptions) (*time.Time, error) {
+	if start.When != At {
+		return nil, nil
+	}
+	at, err := ParseTimestamp(start.At, options.TimeZone.Location(), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &at, nil
+}
+
+func (e *Engine) fire(ctx context.Context, s *Session, t catalog.Task, ev catalog.Event, ch catalog.Change) error {
+	ch.By = s.User
+	_, err := e.cfg.Catalog.Fire(ctx, t.ID, ev, ch)
+	e.cfg.Supervisor.Wake()
+	return err
+}
+
+// fireAll raises an event for every target. All of them are checked before the first is touched.
+func (e *Engine) fireAll(ctx context.Context, s *Session, targets Targets, ifExists bool, ev catalog.Event) error {
+	return e.forEach(ctx, s, targets, ifExists, ev, func(t catalog.Task) error { return e.fire(ctx, s, t, ev, catalog.Change{}) })
+}
+
+func (e *Engine) forEach(ctx context.Context, s *Session, targets Targets, ifExists bool, ev catalog.Event, act func(catalog.Task) error) error {
+	tasks, err := e.resolve(ctx, s, targets, ifExists)
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		if _, ok := catalog.Next(t.State, ev); !ok {
+			return &catalog.StateError{Task: t.Name, State: t.State, Event: ev, Possible: catalog.Possible(t.State)}
+		}
+	}
+	for _, t := range tasks {
+		if err := act(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) startTasks(ctx context.Context, s *Session, stmt *StartTasks) error {
+	ev := catalog.EventStart
+	if stmt.At != "" {
+		ev = catalog.EventSchedule
+	}
+	return e.forEach(ctx, s, stmt.Targets, stmt.IfExists, ev, func(t catalog.Task) error {
+		ch := catalog.Change{Confirm: confirmed(stmt.Confirm)}
+		if stmt.At != "" {
+			options, err := catalog.ParseTaskOptions(t.Options)
+			if err != nil {
+				return err
+			}
+			if ch.StartAt, err = startTime(Start{When: At, At: stmt.At}, options); err != nil {
+				return err
+			}
+		}
+		return e.fire(ctx, s, t, ev, ch)
+	})
+}
+
+func (e *Engine) stopTasks(ctx context.Context, s *Session, stmt *StopTasks) error {
+	if stmt.Force {
+		return e.fireAll(ctx, s, stmt.Targets, false, catalog.EventForceStop)
+	}
+	return e.fireAll(ctx, s, stmt.Targets, false, catalog.EventStop)
+}
+
+// dropTasks erases tasks. With FORCE, tasks that still work are ended first.
+func (e *Engine) dropTasks(ctx context.Context, s *Session, stmt *DropTasks) error {
+	tasks, err := e.resolve(ctx, s, stmt.Targets, stmt.IfExists)
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		if stmt.Force {
+			if err := e.endByForce(ctx, s, t); err != nil {
+				return err
+			}
+		}
+		if err := e.fire(ctx, s, t, catalog.EventDrop, catalog.Change{}); err != nil {
+			state, ok := errors.AsType[*catalog.StateError](err)
+			if !ok {
+				return err
+			}
+			wrong := wrongState(state)
+			return wrong.WithHint("%s Or, to end it in any state: DROP SYNC TASK %s FORCE;", wrong.Hint, quoteIdentifier(t.Name))
+		}
+	}
+	return nil
+}
+
+// endByForce force-stops a task that cannot be dropped as it is, and waits for the end.
+func (e *Engine) endByForce(ctx context.Context, s *Session, t catalog.Task) error {
+	if _, ok := catalog.Next(t.State, catalog.EventForceStop); !ok {
+		return nil
+	}
+	if err := e.fire(ctx, s, t, catalog.EventForceStop, catalog.Change{}); err != nil {
+		return err
+	}
+	for {
+		now, err := e.cfg.Catalog.TaskByID(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		switch now.State {
+		case catalog.StateCompleted:
+			s.Notice(Notice{Message: fmt.Sprintf("task %q was stopped by force", t.Name),
+				Hint: fmt.Sprintf("What it may have left: SELECT * FROM sync_leftovers WHERE task = %s;", quoteLiteral(t.Name))})
+			return nil
+		case catalog.StateStoppingFailed:
+			return Errorf(CodeWrongState, "task %q could not be stopped: %s", t.Name, now.Error).WithDetail("%s", now.ErrorDetail)
+		default:
+		}
+		if err := sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// alterTask changes a task's description.
+func (e *Engine) alterTask(ctx context.Context, s *Session, stmt *AlterTask) error {
+	tasks, err := e.resolve(ctx, s, Targets{Names: []string{stmt.Name}}, stmt.IfExists)
+	if err != nil || len(tasks) == 0 {
+		return err
+	}
+	t := tasks[0]
+	if start, ok := stmt.Action.(SetStart); ok {
+		return e.setStart(ctx, s, t, start.Start)
+	}
+	err = e.cfg.Catalog.UpdateTask(ctx, t.ID, func(t *catalog.Task) error {
+		t.ChangedBy = s.User
+		return e.alter(s, t, stmt.Action)
+	})
+	if errors.Is(err, catalog.ErrExists) {
+		rename, _ := stmt.Action.(Rename)
+		return Errorf(CodeDuplicate, "task %q already exists", rename.To)
+	}
+	e.cfg.Supervisor.Wake()
+	return err
+}
+
+func (e *Engine) alter(s *Session, t *catalog.Task, action AlterAction) error {
+	switch a := action.(type) {
+	case Rename:
+		t.Name = a.To
+	case SetComment:
+		t.Description = a.Text
+	case SetTag:
+		return setTag(t, a.Tag)
+	case DropTag:
+		if _, ok := t.Tags[a.Key]; !ok {
+			return Errorf(CodeUndefined, "task %q has no tag %q", t.Name, a.Key)
+		}
+		delete(t.Tags, a.Key)
+	case SetOptions:
+		return setOptions(t, a.Options)
+	case ResetOptions:
+		return resetOptions(t, a.Names)
+	case SetEndpoint:
+		if err := mustRest(t, "connection strings"); err != nil {
+			return err
+		}
+		return e.setEndpoint(s, t, a.Side, a.Conninfo)
+	case SetPassword:
+		conninfo := t.Source
+		if a.Side == Destination {
+			conninfo = t.Destination
+		}
+		return e.setEndpoint(s, t, a.Side, withPassword(conninfo, a.Password))
+	case SetMode:
+		if err := mustBeNew(t, "the mode"); err != nil {
+			return err
+		}
+		t.Mode = string(a.Mode)
+	case SetScope:
+		if err := mustBeNew(t, "the objects"); err != nil {
+			return err
+		}
+		if err := rewriteScope(t, a.Scope); err != nil {
+			return err
+		}
+		return setScope(t, a.Scope)
+	case SetFlow, SetAccounts:
+		// What is supported of them is what holds already.
+	default:
+		return unsupported(fmt.Sprintf("%T", action))
+	}
+	return nil
+}
+
+// rewriteScope keeps the stored statement in step with the selection.
+func rewriteScope(t *catalog.Task, scope Scope) error {
+	c, err := definition(*t)
+	if err != nil {
+		return err
+	}
+	c.Scope, c.Source, c.Destination, c.Options = scope, "", "", nil
+	t.SQL = Print(c, PrintOptions{})
+	return nil
+}
+
+func setTag(t *catalog.Task, tag Tag) error {
+	if t.Tags == nil {
+		t.Tags = map[string]string{}
+	}
+	t.Tags[tag.Key] = tag.Value
+	if len(t.Tags) > maxTags {
+		return invalid("a task has at most %d tags", maxTags)
+	}
+	return nil
+}
+
+func setOptions(t *catalog.Task, options map[string]string) error {
+	merged := maps.Clone(t.Options)
+	if merged == nil {
+		merged = map[string]string{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if err := mustBeChangeable(t, name); err != nil {
+			return err
+		}
+		merged[name] = options[name]
+	}
+	if _, err := catalog.ParseTaskOptions(merged); err != nil {
+		return err
+	}
+	t.Options = merged
+	return nil
+}
+
+func resetOptions(t *catalog.Task, names []string) error {
+	for _, name := range names {
+		if err := mustBeChangeable(t, name); err != nil {
+			return err
+		}
+		delete(t.Options, name)
+	}
+	return nil
+}
+
+func mustBeChangeable(t *catalog.Task, name string) error {
+	for _, o := range catalog.TaskOptionList() {
+		if o.Name == name && !o.Changeable(t.State) {
+			return Errorf(CodeWrongState, "option %q cannot be changed now", name).WithDetail("The task is in state %q.", t.State).
+				WithHint("SELECT option, changeable_now FROM sync_parameters WHERE task = %s;", quoteLiteral(t.Name))
+		}
+	}
+	return nil
+}
+
+// mustBeNew refuses what can only be changed before a task has ever started.
+func mustBeNew(t *catalog.Task, what string) error {
+	switch t.State {
+	case catalog.StateConfiguration, catalog.StatePendingStart:
+		return nil
+	case catalog.StateStartFailed:
+		if len(t.Runtime) == 0 {
+			return nil
+		}
+	default:
+	}
+	return Errorf(CodeWrongState, "%s of task %q cannot be changed now", what, t.Name).
+		WithDetail("The task is in state %q.", t.State).WithHint("Create another task.")
+}
+
+// mustRest refuses what cannot be changed while a task works.
+func mustRest(t *catalog.Task, what string) error {
+	switch t.State {
+	case catalog.StateConfiguration, catalog.StatePendingStart, catalog.StateStartFailed, catalog.StatePaused,
+		catalog.StateFullFailed, catalog.StateIncrementalFailed, catalog.StateFault, catalog.StateStoppingFailed:
+		return nil
+	default:
+		return Errorf(CodeWrongState, "%s of task %q cannot be changed now", what, t.Name).
+			WithDetail("The task is in state %q.", t.State).WithHint("PAUSE SYNC TASK %s; first.", quoteIdentifier(t.Name))
+	}
+}
+
+func (e *Engine) setStart(ctx context.Context, s *Session, t catalog.Task, start Start) error {
+	options, err := catalog.ParseTaskOptions(t.Options)
+	if err != nil {
+		return err
+	}
+	at, err := startTime(start, options)
+	if err != nil {
+		return err
+	}
+	switch {
+	case start.When == Now:
+		return e.fire(ctx, s, t, catalog.EventStart, catalog.Change{})
+	case start.When == At:
+		return e.fire(ctx, s, t, catalog.EventSchedule, catalog.Change{StartAt: at})
+	case t.State == catalog.StateConfiguration:
+		return nil
+	default:
+		return e.fire(ctx, s, t, catalog.EventUnschedule, catalog.Change{})
+	}
+}
+
+// withPassword adds a password to a connection string of either form; of a keyword given twice the last counts.
+func withPassword(conninfo, password Secret) Secret {
+	text := conninfo.Reveal()
+	if strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://") {
+		separator := "?"
+		if strings.Contains(text, "?") {
+			separator = "&"
+		}
+		return Secret(text + separator + "password=" + url.QueryEscape(password.Reveal()))
+	}
+	return Secret(text + " password='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password.Reveal()) + "'")
+}

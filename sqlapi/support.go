@@ -1,0 +1,123 @@
+package sqlapi
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// unsupported is 0A000 for something the language has and this version cannot do.
+func unsupported(what string) *Error {
+	return Errorf(CodeUnsupported, "%s is not supported by this version", what)
+}
+
+// supported refuses what this version cannot do, so that nothing is accepted and then ignored.
+func supported(stmt Statement) error {
+	switch s := stmt.(type) {
+	case *CreateTask:
+		return supportedCreate(s)
+	case *AlterTask:
+		return supportedAction(s.Action)
+	case *Compare:
+		return supportedCompare(s)
+	case *ResetTasks:
+		return unsupported("RESET SYNC TASK").
+			WithHint("STOP SYNC TASK … FORCE; DROP SYNC TASK …; empty the destination and create the task again.")
+	case *CloneTask:
+		return unsupported("CLONE SYNC TASK").WithHint("SHOW CREATE SYNC TASK prints a statement to start from.")
+	case *ExplainCreate, *ExplainTask:
+		return unsupported(FormOf(stmt).Tag).WithHint("PRECHECK SYNC TASK shows what is in the way of a task.")
+	case *RepairCompare, *ShowReport:
+		return unsupported(FormOf(stmt).Tag).WithHint("Look at sync_compare_tables.")
+	case *ShowDDLSetup:
+		return unsupported(FormOf(stmt).Tag).WithHint("DDL is not replicated; execute it on both sides, the destination first.")
+	}
+	return nil
+}
+
+func supportedCreate(c *CreateTask) error {
+	if c.Mode == Incremental {
+		return unsupported("MODE INCREMENTAL").WithHint("Use MODE FULL AND INCREMENTAL, with existing_objects = 'use' for tables that exist and are empty.")
+	}
+	if err := supportedScope(c.Scope); err != nil {
+		return err
+	}
+	if c.Accounts.All || len(c.Accounts.Roles) > 0 {
+		return unsupported("ACCOUNTS other than NONE").WithHint("Objects will belong to the destination user; create roles and grants there yourself.")
+	}
+	if c.Flow.MBPerSecond > 0 {
+		return unsupported("FLOW LIMIT").WithHint("Use copy_workers = 1 to slow the full phase down.")
+	}
+	return supportedOptions(c.Options)
+}
+
+func supportedScope(scope Scope) error {
+	if len(scope.Map) > 0 || len(scope.Except) > 0 {
+		return unsupported("MAP and EXCEPT").WithHint("Use FOR ALL, or FOR ( TABLE schema.name, … ).")
+	}
+	for _, o := range scope.Objects {
+		switch {
+		case o.Kind != Table:
+			return unsupported("FOR ( " + string(o.Kind) + " … )").WithHint("Use FOR ALL, or FOR ( TABLE schema.name, … ).")
+		case o.As != Name{} || o.Columns != nil || o.Where.Text != "":
+			return unsupported("a mapped name, a column list or a row filter").WithHint("Use FOR ( TABLE schema.name, … ) with plain names.")
+		}
+	}
+	return nil
+}
+
+// notYet are the options, or values of options, that have no effect in this version. The empty text stands for any value.
+var notYet = map[string]string{
+	"sync_ddl":        "true",
+	"decoder":         "test_decoding",
+	"apply_workers":   "",
+	"full_conflicts":  "ignore",
+	"max_slot_wal":    "",
+	"on_max_slot_wal": "",
+	"large_objects":   "true",
+}
+
+func supportedOptions(options map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if value, ok := notYet[name]; ok && (value == "" || value == options[name]) {
+			return unsupported(strings.TrimSpace("option " + name + " " + when(value != "", "= "+value)))
+		}
+	}
+	return nil
+}
+
+func supportedAction(action AlterAction) error {
+	switch a := action.(type) {
+	case SetOptions:
+		return supportedOptions(a.Options)
+	case SetFlow:
+		return supportedCreate(&CreateTask{Flow: a.Flow})
+	case SetMode:
+		return supportedCreate(&CreateTask{Mode: a.Mode})
+	case SetScope:
+		return supportedScope(a.Scope)
+	case SetAccounts:
+		return supportedCreate(&CreateTask{Accounts: a.Accounts})
+	case AddObjects, DropObjects:
+		return unsupported("changing the objects of a task").WithHint("Create another task for the further tables.")
+	case SkipDDL, RetryDDL:
+		return unsupported("DDL replication").WithHint("Execute DDL on both sides, the destination first.")
+	}
+	return nil
+}
+
+// notYetCompare are the options of comparisons that have no effect in this version.
+var notYetCompare = []string{"max_rows_per_second", "max_mb_per_second", "max_reported_rows", "many_to_one"}
+
+func supportedCompare(c *Compare) error {
+	if c.Type != CompareRows && c.Type != CompareValues {
+		return unsupported(fmt.Sprintf("COMPARE … %s", c.Type)).WithHint("Compare ROWS or VALUES.")
+	}
+	for _, name := range notYetCompare {
+		if _, ok := c.Options[name]; ok {
+			return unsupported("option " + name)
+		}
+	}
+	return nil
+}
