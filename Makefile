@@ -91,7 +91,7 @@ fuzz: ## Fuzz every decoder and parser for a while; FUZZTIME=10s
 
 .PHONY: servers
 servers: ## Fetch PostgreSQL servers and clients into the cache; VERSIONS="10 16 client-18"
-	go run ./testenv/fetch $(or $(VERSIONS),9.6 10 11 12 13 14 15 16 17 18 client-17 client-18)
+	go run ./testenv/fetch $(or $(VERSIONS),9.5 9.6 10 11 12 13 14 15 16 17 18 client-17 client-18)
 
 .PHONY: clean
 clean: ## Remove what was built

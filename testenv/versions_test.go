@@ -17,7 +17,7 @@ import (
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	reference := Start(t, Config{})
-	for _, version := range []string{"9.6", "10", "11", "12", "13", "14", "15", "16", "17", "18"} {
+	for _, version := range []string{"9.5", "9.6", "10", "11", "12", "13", "14", "15", "16", "17", "18"} {
 		t.Run(version, func(t *testing.T) {
 			ctx := t.Context()
 			c := Start(t, Config{Version: version, TLS: true, Settings: map[string]string{"log_statement": "ddl"}})
@@ -91,7 +91,7 @@ func dumpReads(t *testing.T, c *Cluster) {
 
 // TestVersionsLeaveNothing kills a server of each family and destroys it without a restart.
 func TestVersionsLeaveNothing(t *testing.T) {
-	for _, version := range []string{"9.6", "15", "18"} {
+	for _, version := range []string{"9.5", "9.6", "15", "18"} {
 		c, err := New(t.Context(), Config{Version: version})
 		if err != nil {
 			t.Fatal(err)
