@@ -21,7 +21,7 @@ const DefaultPort = 7432
 // means none.
 type Config struct {
 	Listen      []string    // TCP addresses, host:port
-	SocketDir   string      // directory of the Unix socket .s.PGSQL.<port of the first TCP address>; empty: no socket
+	SocketDir   string      // directory of the Unix socket .s.PGSQL.7432, whatever the TCP ports are; empty: no socket
 	TLS         *tls.Config // certificates to offer; nil: TLS is declined
 	TLSRequired bool        // TCP clients must use TLS
 

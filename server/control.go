@@ -91,36 +91,52 @@ func errTooManyPrepared() *sqlapi.Error {
 func (c *session) handleBind(ctx context.Context, frame []byte) error {
 	name, rest := cut(frame[headerSize:])
 	source, _ := cut(rest)
-	c.mu.Lock()
-	stmt := c.replies.statement(source)
-	c.mu.Unlock()
-	r := reply{awaits: awaitsBind, name: name}
-	switch {
-	case stmt == nil:
-		c.refresh(ctx) // a query's snapshot is taken now
-	case c.holds(stmt.size):
-		return c.reject(ctx, errTooManyPrepared())
-	default:
-		r.portal = &portal{stmt: stmt}
+	stmt, err := lookup(ctx, c, (*replies).statement, source)
+	if err != nil {
+		return err
 	}
-	return c.send(ctx, r, frame)
+	if stmt == nil {
+		c.refresh(ctx) // a query's snapshot is taken now
+		return c.send(ctx, reply{awaits: awaitsBind, name: name}, frame)
+	}
+	p := &portal{stmt: stmt}
+	if stmt.prepared.Query != "" {
+		p.bind = bytes.Clone(frame)
+	}
+	if c.holds(p.size()) {
+		return c.reject(ctx, errTooManyPrepared())
+	}
+	return c.send(ctx, reply{awaits: awaitsBind, name: name, portal: p}, frame)
+}
+
+// lookup finds a statement or portal by name, and waits for outstanding replies when the answer depends on them.
+func lookup[T any](ctx context.Context, c *session, find func(*replies, string) (*T, bool), name string) (*T, error) {
+	for {
+		c.mu.Lock()
+		found, certain := find(&c.replies, name)
+		c.mu.Unlock()
+		if certain {
+			return found, nil
+		}
+		if err := c.drain(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // handleExecute runs a control statement when its portal is executed for the first time, then has the backend execute the
 // stand-in, whose command tag is replaced.
 func (c *session) handleExecute(ctx context.Context, frame []byte) error {
 	name, _ := cut(frame[headerSize:])
-	c.mu.Lock()
-	target := c.replies.portal(name)
-	c.mu.Unlock()
+	target, err := lookup(ctx, c, (*replies).portal, name)
+	if err != nil {
+		return err
+	}
 	execute := reply{awaits: awaitsExecute}
 	if target == nil {
 		return c.send(ctx, execute, frame)
 	}
 	p := target.stmt.prepared
-	if p.Query == "" {
-		execute.tag = p.Tag
-	}
 	if target.ran {
 		return c.send(ctx, execute, frame)
 	}
@@ -130,7 +146,7 @@ func (c *session) handleExecute(ctx context.Context, frame []byte) error {
 		return err
 	}
 	if !alive || c.block() == 'E' {
-		return c.send(ctx, reply{awaits: awaitsExecute}, frame) // fails, or is ignored
+		return c.send(ctx, execute, frame) // fails, or is ignored
 	}
 	e, err := c.execute(ctx, p)
 	if err != nil {
@@ -140,7 +156,25 @@ func (c *session) handleExecute(ctx context.Context, frame []byte) error {
 		return c.reject(ctx, e.Shift(target.stmt.shift))
 	}
 	target.ran = true
+	if p.Query != "" {
+		err = c.rebind(ctx, name, target)
+	} else {
+		execute.tag = p.Tag
+	}
+	if err != nil {
+		return err
+	}
 	return c.send(ctx, execute, frame)
+}
+
+// rebind gives a portal a new snapshot: the old one was taken by Bind, before the statement did the work whose rows are read.
+func (c *session) rebind(ctx context.Context, name string, p *portal) error {
+	c.refresh(ctx)
+	closing := reply{awaits: awaitsClosePortal, name: name, hidden: true}
+	if err := c.send(ctx, closing, encodeFrontend(&wire.Close{ObjectType: 'P', Name: name})); err != nil {
+		return err
+	}
+	return c.send(ctx, reply{awaits: awaitsBind, name: name, portal: p, hidden: true}, p.bind)
 }
 
 // probe settles the session and asks the backend whether a portal still is what it was bound as: it may have been closed by the end

@@ -25,21 +25,17 @@ const (
 // listen opens every listener of the configuration.
 func (s *Server) listen() error {
 	var lc net.ListenConfig
-	port := DefaultPort
-	for i, addr := range s.cfg.Listen {
+	for _, addr := range s.cfg.Listen {
 		l, err := lc.Listen(context.Background(), "tcp", addr)
 		if err != nil {
 			return fmt.Errorf("listen at %s: %w", addr, err)
 		}
 		s.listeners = append(s.listeners, l)
-		if i == 0 {
-			port = l.Addr().(*net.TCPAddr).Port
-		}
 	}
 	if s.cfg.SocketDir == "" {
 		return nil
 	}
-	path := filepath.Join(s.cfg.SocketDir, ".s.PGSQL."+strconv.Itoa(port))
+	path := filepath.Join(s.cfg.SocketDir, ".s.PGSQL."+strconv.Itoa(DefaultPort))
 	l, err := listenUnix(lc, path)
 	if err != nil {
 		return fmt.Errorf("listen at %s: %w", path, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"time"
 
 	"github.com/jackc/pgproto3/v2"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -33,8 +32,7 @@ func (s *Server) login(ctx context.Context, conn net.Conn) (*session, error) {
 		return nil, context.Cause(ctx)
 	}
 	if e, ok := errors.AsType[*sqlapi.Error](err); ok {
-		_ = conn.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-		_, _ = st.conn.Write(charset("").errorFrame(severityFatal, e))
+		refuse(st.conn, "", e)
 	}
 	return c, err
 }

@@ -37,7 +37,7 @@ type reply struct {
 	tag       string        // execute: the command tag the client gets instead
 	err       *sqlapi.Error // the error the client gets instead of the backend's
 	shift     int           // query: characters of the client's string before this part of it
-	hidden    bool          // describe: an errand of ours, the client sees at most its error
+	hidden    bool          // an errand of ours, of which the client sees at most the error
 	hideReady bool          // query: a part of a string; its ReadyForQuery is not the last
 	outcome   *outcome      // filled when the reply is complete
 }
@@ -58,8 +58,12 @@ type statement struct {
 // portal is a portal of such a statement.
 type portal struct {
 	stmt *statement
-	ran  bool // at most once: what Execute does to the portal after that is between client and backend
+	bind []byte // the client's Bind, for a statement that returns rows
+	ran  bool   // at most once: what Execute does to the portal after that is between client and backend
 }
+
+// size returns the bytes that the portal keeps from being freed.
+func (p *portal) size() int { return p.stmt.size + len(p.bind) }
 
 // replies is the server's picture of the backend connection: what it still has to answer, and what the answers so far have made of
 // the session. It does no I/O and no locking; session.mu guards it.
@@ -111,7 +115,7 @@ func (r *reply) size() int {
 	case r.stmt != nil:
 		return r.stmt.size
 	case r.portal != nil:
-		return r.portal.stmt.size
+		return r.portal.size()
 	}
 	return 0
 }
@@ -126,24 +130,41 @@ func (q *replies) pop() {
 	q.queue = q.queue[1:]
 }
 
-// statement returns the control statement that a Bind sent now would find under the name, nil when it is plain SQL or unknown.
-func (q *replies) statement(name string) *statement {
-	for i := len(q.queue) - 1; i >= 0; i-- {
-		if r := &q.queue[i]; r.name == name && (r.awaits == awaitsParse || r.awaits == awaitsCloseStatement) {
-			return r.stmt
-		}
+// statement returns the control statement that a Bind sent now would find under the name, nil when it is plain SQL or unknown. False
+// means that this depends on replies that are still due.
+func (q *replies) statement(name string) (*statement, bool) {
+	r, certain := q.latest(name, awaitsParse, awaitsCloseStatement)
+	if r != nil {
+		return r.stmt, certain
 	}
-	return q.statements[name]
+	return q.statements[name], true
 }
 
 // portal returns the control statement's portal that an Execute sent now would find under the name.
-func (q *replies) portal(name string) *portal {
+func (q *replies) portal(name string) (*portal, bool) {
+	r, certain := q.latest(name, awaitsBind, awaitsClosePortal)
+	if r != nil {
+		return r.portal, certain
+	}
+	return q.portals[name], true
+}
+
+// latest returns the last reply due that makes or closes what the name stands for. If it fails, messages up to the next Sync are
+// ignored; so whoever comes before that Sync may rely on it, and whoever comes after it may not.
+func (q *replies) latest(name string, made, closed awaits) (r *reply, certain bool) {
+	if q.held == 0 {
+		return nil, true // there are no control statements
+	}
+	certain = true
 	for i := len(q.queue) - 1; i >= 0; i-- {
-		if r := &q.queue[i]; r.name == name && (r.awaits == awaitsBind || r.awaits == awaitsClosePortal) {
-			return r.portal
+		switch r := &q.queue[i]; {
+		case r.awaits == awaitsSync:
+			certain = false
+		case r.name == name && (r.awaits == made || r.awaits == closed):
+			return r, certain
 		}
 	}
-	return q.portals[name]
+	return nil, true
 }
 
 func (q *replies) setStatement(name string, s *statement) {
@@ -159,11 +180,11 @@ func (q *replies) setStatement(name string, s *statement) {
 
 func (q *replies) setPortal(name string, p *portal) {
 	if old := q.portals[name]; old != nil {
-		q.held -= old.stmt.size
+		q.held -= old.size()
 		delete(q.portals, name)
 	}
 	if p != nil {
-		q.held += p.stmt.size
+		q.held += p.size()
 		q.portals[name] = p
 	}
 }

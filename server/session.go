@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -155,10 +156,21 @@ func (c *session) closeBackend(ctx context.Context, cause error) {
 func (c *session) farewell(cause error) {
 	e, ok := errors.AsType[*sqlapi.Error](cause)
 	if ok && !c.torn && !c.replies.endedByBackend {
-		_ = c.client.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-		_, _ = c.client.Write(c.replies.charset.errorFrame(severityFatal, e))
+		refuse(c.client, c.replies.charset, e)
 	}
 	_ = c.client.Close()
+}
+
+// refuse sends a FATAL error. A client that broke the protocol may be in the middle of sending: what still comes is
+// discarded for a while, because closing a connection with unread input could take the message from the client.
+func refuse(conn net.Conn, set charset, e *sqlapi.Error) {
+	_ = conn.SetDeadline(time.Now().Add(goodbyeTimeout))
+	if _, err := conn.Write(set.errorFrame(severityFatal, e)); err != nil || e.Code != codeProtocol {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, conn)
+	}
 }
 
 // busy tells whether the backend owes replies.

@@ -111,7 +111,7 @@ func verifier(tb testing.TB, password string) string {
 
 // local is the connection string of the Unix socket.
 func (h *harness) local() string {
-	return fmt.Sprintf("host=%s port=%d user=admin dbname=pgsyncd", h.socket, h.port)
+	return fmt.Sprintf("host=%s port=%d user=admin dbname=pgsyncd", h.socket, DefaultPort)
 }
 
 // tcp is the connection string of a user over TCP.

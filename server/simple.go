@@ -119,6 +119,7 @@ func (c *session) runSegment(ctx context.Context, seg sqlapi.Segment) (complete 
 	case e != nil:
 		return fail(e.Shift(seg.Chars))
 	case p.Query != "":
+		c.refresh(ctx)
 		ok, err := c.query(ctx, reply{}, p.Query)
 		return nil, ok, err
 	}
