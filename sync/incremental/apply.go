@@ -74,6 +74,7 @@ func (a *applier) run(ctx context.Context) error {
 	if a.copied, err = ledger.Copied(ctx, a.dst.conn, a.cfg.Task); err != nil {
 		return err
 	}
+	a.publish(nil) // a sign of life
 	idle := time.NewTicker(time.Second)
 	defer idle.Stop()
 	for {
@@ -336,6 +337,9 @@ func (a *applier) publish(b *batch) {
 		p.Received = max(p.Received, p.Applied)
 		p.CaughtUp = caughtUp
 		if b == nil {
+			if caughtUp {
+				p.Delay = 0
+			}
 			return
 		}
 		p.Transactions += int64(b.commits)

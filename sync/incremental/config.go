@@ -102,6 +102,7 @@ type Progress struct {
 	Transactions int64         // applied since Run
 	Rows         int64         // changes applied since Run
 	Conflicts    int64         // recorded since Run
+	Replays      int64         // batches that the quick way did not fit, since Run
 	CaughtUp     bool          // nothing that was received waits to be applied
 }
 

@@ -57,8 +57,16 @@ func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''
 
 // receive decodes what the source sends into q until ctx ends or the link fails.
 func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+		close(interrupted)
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted // the deadline is finish's to set from now on
+		}
+	}()
 	var deadline time.Time
 	for {
 		if now := time.Now(); deadline.Sub(now) < silenceLimit/2 && ctx.Err() == nil {

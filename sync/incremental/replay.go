@@ -24,6 +24,7 @@ func (a *applier) replay(ctx context.Context, b *batch, resumed bool) error {
 		return err
 	}
 	a.reset()
+	a.stream.progress.update(func(p *Progress) { p.Replays++ })
 	if !resumed {
 		p := a.dst.start(ctx)
 		p.open()

@@ -253,7 +253,7 @@ func (w *writer) where(c care) string {
 	return "(t.tableoid, t.ctid) = (SELECT x.tableoid, x.ctid" + found
 }
 
-// image compares all columns of a row with the old ones. The operator *= compares the stored bytes: it works for types
+// image compares all columns of a row with the old ones. record_image_eq compares the stored bytes: it works for types
 // without an equality of their own, and 1.0 is not 1.00. Where values were made in another way than from their text, bytes
 // may differ between equal values; then the texts must decide.
 func (w *writer) image(alias string, c care) string {
@@ -267,8 +267,9 @@ func (w *writer) image(alias string, c care) string {
 			return alias + "." + w.t.columns[i].name + "::text IS NOT DISTINCT FROM " + cast(i) + "::text"
 		})
 	}
-	return "ROW(" + w.t.list(columns, ", ", func(_, i int) string { return alias + "." + w.t.columns[i].name }) +
-		") OPERATOR(pg_catalog.*=) ROW(" + w.t.list(columns, ", ", func(_, i int) string { return cast(i) }) + ")"
+	return "pg_catalog.record_image_eq(ROW(" + w.t.list(columns, ", ", func(_, i int) string {
+		return alias + "." + w.t.columns[i].name
+	}) + "), ROW(" + w.t.list(columns, ", ", func(_, i int) string { return cast(i) }) + "))"
 }
 
 // truncate empties the targets in one statement, as the source did: they may refer to each other.

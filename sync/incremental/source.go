@@ -48,10 +48,10 @@ func openSource(ctx context.Context, cfg Config, at ledger.Position, c *counters
 	if err != nil {
 		return nil, err
 	}
-	if err := s.inspect(ctx, cfg, at, c); err != nil {
+	if err := sameSystem(ctx, replication, at); err != nil {
 		return nil, err
 	}
-	if err := sameSystem(ctx, replication, at); err != nil {
+	if err := s.inspect(ctx, cfg, at, c); err != nil {
 		return nil, err
 	}
 	for patience := time.Now().Add(slotPatience); ; {
