@@ -215,6 +215,11 @@ func FuzzReadArchive(f *testing.F) {
 			t.Fatalf("read, written, read (-first +second):\n%s", cmp.Diff(a, again))
 		}
 		_ = a.SessionSQL()
+		for _, all := range []bool{true, false} {
+			if _, err := a.Plan(&schema.Inventory{}, schema.Selection{All: all}, schema.PlanOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }
 

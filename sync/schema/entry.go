@@ -69,14 +69,12 @@ type Plan struct {
 	Sequences   []Name  // whose values are to be set
 	Matviews    []Name  // populated in the source, in the order in which they can be refreshed after After
 	Excluded    []Excluded
+
+	without map[Name]string // tables among Excluded, with the reason
 }
 
 // Excludes reports whether the table is in the inventory the plan was made from, but is not created, and why.
 func (p *Plan) Excludes(table Name) (reason string, excluded bool) {
-	for _, x := range p.Excluded {
-		if x.Kind == "TABLE" && x.Name == table {
-			return x.Reason, true
-		}
-	}
-	return "", false
+	reason, excluded = p.without[table]
+	return reason, excluded
 }

@@ -32,13 +32,13 @@ func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, err
 		p.verdicts[e.ID] = verdict
 		switch {
 		case verdict.reason != "" && !verdict.silent:
-			p.plan.Excluded = append(p.plan.Excluded, Excluded{e.Desc, Name{e.Namespace, e.Tag}, verdict.reason})
+			p.exclude(&e, verdict.reason)
 		case verdict.taken:
 			p.take(e, section)
 		}
 	}
 	for _, e := range inv.statistics {
-		if !p.taken[catalogID{classStatistics, e.OID}] {
+		if !p.taken[catalogID{classStatistics, e.OID}] && e.Definition != "" {
 			p.plan.After = append(p.plan.After, e)
 		}
 	}
@@ -84,7 +84,7 @@ type planner struct {
 
 func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *planner {
 	p := &planner{
-		archive: a, inv: inv, sel: sel,
+		archive: a, inv: inv, sel: sel, plan: Plan{without: map[Name]string{}},
 		byID: make(map[int]*Entry, len(a.Entries)), verdicts: make(map[int]verdict, len(a.Entries)),
 		taken: map[catalogID]bool{}, tables: map[uint32]*Table{}, owned: map[uint32]bool{}, populate: map[uint32]Name{},
 	}
@@ -106,6 +106,14 @@ func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *plann
 		p.unwanted = p.unwantedIndexes()
 	}
 	return p
+}
+
+func (p *planner) exclude(e *Entry, reason string) {
+	name := Name{e.Namespace, e.Tag}
+	p.plan.Excluded = append(p.plan.Excluded, Excluded{e.Desc, name, reason})
+	if e.Desc == "TABLE" {
+		p.plan.without[name] = reason
+	}
 }
 
 // schemas begins the plan with schemas that have no entry of their own: those of a table-level plan, and public, which pg_dump
@@ -194,7 +202,7 @@ func (p *planner) judge(e *Entry) verdict {
 	for _, id := range e.Depends {
 		if v := p.verdicts[id]; v.reason != "" {
 			d := p.byID[id]
-			return verdict{reason: fmt.Sprintf("depends on %s %s: %s", d.Desc, Name{d.Namespace, d.Tag}, v.reason), silent: v.silent}
+			return verdict{reason: fmt.Sprintf("depends on %s %s: %s", d.Desc, Name{d.Namespace, d.Tag}, v.reason), silent: v.silent && e.Desc != "TABLE"}
 		}
 		if e.Desc == "INDEX ATTACH" && p.unwanted[id] {
 			return verdict{}

@@ -62,7 +62,7 @@ func forVersion(sql string, v int) string {
 		"{publications}", since(100000, `UNION ALL
 SELECT 6104::oid, p.oid, 'PUBLICATION', '', p.pubname, 'publications are not synchronized' FROM pg_catalog.pg_publication p
 UNION ALL
-SELECT 6100::oid, s.oid, 'SUBSCRIPTION', '', s.subname, 'subscriptions are not synchronized' FROM pg_catalog.pg_subscription s
+SELECT 6100::oid, 0, 'SUBSCRIPTION', '', s.subname, 'subscriptions are not synchronized' FROM pg_catalog.pg_subscription s
  WHERE s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())`, ""),
 	).Replace(sql)
 }

@@ -157,7 +157,7 @@ func (r *reader) statistics(ctx context.Context) error {
 		return nil
 	}
 	rows, err := r.q.Query(ctx, `
-SELECT s.oid, n.nspname, s.stxname, s.stxrelid, pg_catalog.pg_get_statisticsobjdef(s.oid)
+SELECT s.oid, n.nspname, s.stxname, s.stxrelid, coalesce(pg_catalog.pg_get_statisticsobjdef(s.oid), '')
   FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
  WHERE s.stxrelid = ANY ($1)
  ORDER BY n.nspname::text COLLATE "C", s.stxname::text COLLATE "C"`, r.tableOIDs())

@@ -54,6 +54,9 @@ func TestVersions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			src.exec(t, "CREATE ROLE somebody; SET ROLE somebody")
+			src.read(t, sel) // whoever may connect
+			src.exec(t, "RESET ROLE")
 			inv := src.read(t, sel)
 			plan, err := archive.Plan(inv, sel, schema.PlanOptions{Indexes: true})
 			if err != nil {

@@ -1,5 +1,5 @@
 -- Objects that are never synchronized, other than relations.
-SELECT 1255::oid, p.oid, 'FUNCTION', n.nspname, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
+SELECT 1255::oid, p.oid, 'FUNCTION', n.nspname, p.proname || '(' || coalesce(pg_catalog.pg_get_function_identity_arguments(p.oid), '?') || ')',
        CASE WHEN p.prolang IN (12, 13) THEN 'written in C'
             WHEN p.proleakproof THEN 'leakproof functions are not synchronized'
             ELSE 'functions with a planner support function are not synchronized' END
