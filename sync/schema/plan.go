@@ -202,7 +202,8 @@ func (p *planner) judge(e *Entry) verdict {
 	for _, id := range e.Depends {
 		if v := p.verdicts[id]; v.reason != "" {
 			d := p.byID[id]
-			return verdict{reason: fmt.Sprintf("depends on %s %s: %s", d.Desc, Name{d.Namespace, d.Tag}, v.reason), silent: v.silent && e.Desc != "TABLE"}
+			reason := fmt.Sprintf("depends on %s %s: %s", d.Desc, Name{d.Namespace, d.Tag}, v.reason)
+			return verdict{reason: reason, silent: v.silent && e.Desc != "TABLE"}
 		}
 		if e.Desc == "INDEX ATTACH" && p.unwanted[id] {
 			return verdict{}
