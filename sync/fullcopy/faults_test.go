@@ -90,8 +90,9 @@ func TestRewrittenAfterSlot(t *testing.T) {
 	})
 	wait := w.background(t.Context())
 	<-created
+	exec(t, w.src, "TRUNCATE late; INSERT INTO late SELECT 1, i, 'after' FROM generate_series(1, 100) i")
 	exec(t, w.src, "VACUUM FULL late")
-	exec(t, w.src, "INSERT INTO late VALUES (1, 1, 'after'); INSERT INTO early VALUES (1, 1, 'after')")
+	exec(t, w.src, "INSERT INTO early VALUES (1, 1, 'after')")
 	source.Resume()
 	if err := wait(); err != nil {
 		t.Fatal(err)
