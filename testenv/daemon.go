@@ -250,11 +250,13 @@ func (d *Daemon) ConnString(user string) string {
 	return fmt.Sprintf("host=%s port=%s dbname=pgsyncd user=%s password=%s sslmode=disable", host, port, quoteConninfo(user), Password)
 }
 
-// SocketString connects as admin over the Unix socket, which asks for no password and is named after the TCP port.
+// SocketString connects as admin over the Unix socket, which asks for no password.
 func (d *Daemon) SocketString() string {
-	_, port, _ := net.SplitHostPort(d.cfg.Listen)
-	return fmt.Sprintf("host=%s port=%s dbname=pgsyncd user=admin", d.SocketDir(), port)
+	return fmt.Sprintf("host=%s port=%d dbname=pgsyncd user=admin", d.SocketDir(), daemonPort)
 }
+
+// daemonPort names the Unix socket, whatever the TCP port is.
+const daemonPort = 7432
 
 // SocketDir holds the Unix socket.
 func (d *Daemon) SocketDir() string { return filepath.Join(d.cfg.DataDir, "run") }
