@@ -12,7 +12,7 @@ import (
 
 // claimKey marks in the ledger that the rows of a unit's table may be the task's: it is written in the first transaction
 // that brings or could bring some. Only with that mark is a table ever emptied that holds rows.
-func claimKey(u *unit) string { return "ROWS " + u.name.String() }
+func claimKey(table schema.Name) string { return "ROWS " + table.String() }
 
 // UnitError says why a table may not be filled.
 type UnitError struct {
@@ -34,6 +34,10 @@ func (e *UnitError) Detail() string { return "" }
 // Hint says what can be done.
 func (e *UnitError) Hint() string { return e.Advice }
 
+func errForeignRows(table schema.Name) error {
+	return &UnitError{table, "holds rows of another task", "To add rows to them, set existing_objects to append."}
+}
+
 // errBusy reports that another task is in the middle of copying into the same table.
 var errBusy = fmt.Errorf("another task is copying into the table")
 
@@ -52,7 +56,7 @@ func (j *job) claim(ctx context.Context, tx pgx.Tx, u *unit, truncate bool) erro
 	case err != nil:
 		return err
 	case u.fresh && others > 0:
-		return &UnitError{u.name, "holds rows of another task", "To add rows to them, set existing_objects to append."}
+		return errForeignRows(u.name)
 	case busy:
 		return errBusy
 	case !u.fresh && mine:
@@ -62,7 +66,7 @@ func (j *job) claim(ctx context.Context, tx pgx.Tx, u *unit, truncate bool) erro
 		}
 	}
 	if !u.fresh {
-		return ledger.MarkObject(ctx, tx, j.cfg.Task, claimKey(u))
+		return ledger.MarkObject(ctx, tx, j.cfg.Task, claimKey(u.name))
 	}
 	if !mine {
 		var filled bool
@@ -75,7 +79,7 @@ func (j *job) claim(ctx context.Context, tx pgx.Tx, u *unit, truncate bool) erro
 				"Empty it, or set existing_objects to append to keep its rows.",
 			}
 		}
-		if err := ledger.MarkObject(ctx, tx, j.cfg.Task, claimKey(u)); err != nil {
+		if err := ledger.MarkObject(ctx, tx, j.cfg.Task, claimKey(u.name)); err != nil {
 			return err
 		}
 	}
@@ -91,11 +95,28 @@ func (j *job) claims(ctx context.Context, tx pgx.Tx, u *unit) (others int, busy,
 	err = tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE o.task <> $2::uuid),
 			coalesce(bool_or(o.task <> $2::uuid AND c.task IS NULL), false), coalesce(bool_or(o.task = $2::uuid), false)
 		FROM pgsyncd.objects o LEFT JOIN pgsyncd.copied c ON c.task = o.task AND c.unit = $3
-		WHERE o.key = $1`, claimKey(u), j.cfg.Task, u.name.String()).Scan(&others, &busy, &mine)
+		WHERE o.key = $1`, claimKey(u.name), j.cfg.Task, u.name.String()).Scan(&others, &busy, &mine)
 	if err != nil {
 		err = fmt.Errorf("read claims on table %s: %w", u.name, err)
 	}
 	return others, busy, mine, err
+}
+
+// claimedByOthers returns the claims of all other tasks.
+func (j *job) claimedByOthers(ctx context.Context, tx pgx.Tx) (map[string]bool, error) {
+	rows, err := tx.Query(ctx, `SELECT DISTINCT key FROM pgsyncd.objects WHERE task <> $1::uuid AND key LIKE 'ROWS %'`, j.cfg.Task)
+	if err != nil {
+		return nil, fmt.Errorf("read claims of other tasks: %w", err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read claims of other tasks: %w", err)
+	}
+	claimed := map[string]bool{}
+	for _, k := range keys {
+		claimed[k] = true
+	}
+	return claimed, nil
 }
 
 // empty removes the rows of an earlier attempt. TRUNCATE never cascades; where a foreign key forbids it, rows are deleted,

@@ -156,14 +156,23 @@ var kept = map[string]bool{
 }
 
 // replace drops whatever stands in the way of the entries that are not created yet, the last first, all in one transaction.
-// Nothing that others depend on is dropped.
+// Nothing that others depend on is dropped, and no table that another task puts rows into.
 func (o *objects) replace(ctx context.Context, conn *pgx.Conn, entries []schema.Entry) error {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return err
 	}
+	claimed, err := o.claimedByOthers(ctx, tx)
+	if err != nil {
+		return err
+	}
 	for _, e := range slices.Backward(o.wanted(entries)) {
 		if e.Drop == "" || kept[e.Desc] || o.marks.has(e.Key()) {
+			continue
+		}
+		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
+		if e.Desc == "TABLE" && claimed[claimKey(name)] {
+			o.failures = append(o.failures, ObjectFailure{e.Desc, name.String(), e.Drop, errForeignRows(name), false})
 			continue
 		}
 		err := pgx.BeginFunc(ctx, tx, func(sub pgx.Tx) error {
@@ -174,10 +183,10 @@ func (o *objects) replace(ctx context.Context, conn *pgx.Conn, entries []schema.
 		case err == nil, code == "42P01", code == "42883", code == "42704", code == "42703", code == "3F000": // not there
 		case e.Desc == "DEFAULT" && concernsTable(err): // goes with its table; dropped before for the sake of its sequence
 		case concernsTable(err):
-			name := schema.Name{Schema: e.Namespace, Name: e.Tag}.String()
-			o.failures = append(o.failures, ObjectFailure{e.Desc, name, e.Drop, fmt.Errorf("drop the existing one: %w", err), false})
+			err = fmt.Errorf("drop the existing one: %w", err)
+			o.failures = append(o.failures, ObjectFailure{e.Desc, name.String(), e.Drop, err, false})
 		default:
-			return fmt.Errorf("drop %s %s: %w", e.Desc, schema.Name{Schema: e.Namespace, Name: e.Tag}, err)
+			return fmt.Errorf("drop %s %s: %w", e.Desc, name, err)
 		}
 	}
 	if err := o.err(); err != nil {
