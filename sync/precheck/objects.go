@@ -141,23 +141,26 @@ func functionSignature(name string) string {
 
 // replaceable tells whether the task's role may drop what it is to replace.
 func replaceable(ctx context.Context, e *env, taken []object) (finding, error) {
-	var kept []string
+	var kept, fix []string
 	for _, o := range taken {
 		if o.Kind == "FUNCTION" || o.Kind == "DOMAIN" || o.Kind == "TYPE" {
 			continue
 		}
-		owned, err := value[bool](ctx, &e.dst, `SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c
-			JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`, o.Schema, o.Name)
+		owners, err := column[string](ctx, &e.dst, `SELECT pg_catalog.pg_get_userbyid(c.relowner)::text FROM pg_catalog.pg_class c
+			JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = $1 AND c.relname = $2 AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')`, o.Schema, o.Name)
 		if err != nil {
 			return finding{}, err
 		}
-		if !owned {
+		for _, owner := range owners {
 			kept = append(kept, o.String())
+			fix = append(fix, fmt.Sprintf("GRANT %s TO %s;", ident(owner), ident(e.dst.role)))
 		}
 	}
 	if len(kept) > 0 {
+		slices.Sort(fix)
 		return failed(fmt.Sprintf("%s does not own, and so may not replace, %s", ident(e.dst.role), enumerate(kept)),
-			"Give the role of the destination the ownership of these objects (GRANT owner TO role), or drop them yourself:\n"+drops(taken))
+			"Make it a member of the owners:\n"+statements(slices.Compact(fix))+"\nor drop the objects yourself:\n"+drops(taken))
 	}
 	return passed("will be dropped and created anew: %s", enumerate(described(taken)))
 }

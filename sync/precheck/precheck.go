@@ -34,12 +34,13 @@ const (
 type Input struct {
 	Source, Destination *endpoint.Endpoint
 	Selection           schema.Selection
-	Incremental         bool   // changes are streamed after the copy
-	ExistingObjects     string // default ExistingFail
-	CreateDatabase      bool   // the destination database is created when it is missing
-	Slot, Publication   string // names the task will use on the source; empty without Incremental
-	Slots               int    // slots the task needs at once; default 2: its own, and a temporary one for copies after a crash
-	Connections         int    // sessions the task opens on each side; default 8
+	Incremental         bool          // changes are streamed after the copy
+	ExistingObjects     string        // default ExistingFail
+	CreateDatabase      bool          // the destination database is created when it is missing
+	Slot, Publication   string        // names the task will use on the source; empty without Incremental
+	Slots               int           // slots the task needs at once; default 2: its own, and a temporary one for copies after a crash
+	Connections         int           // sessions the task opens on each side; default 8
+	LongTransaction     time.Duration // transactions that run for longer are shown; default one minute
 }
 
 // Result is one row: what was found and what to do about it, with the exact
@@ -96,6 +97,9 @@ func Run(ctx context.Context, in Input) []Result {
 	}
 	if in.Connections == 0 {
 		in.Connections = 8
+	}
+	if in.LongTransaction == 0 {
+		in.LongTransaction = time.Minute
 	}
 	e := open(ctx, in)
 	defer e.close(ctx)

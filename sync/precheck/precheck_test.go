@@ -54,15 +54,15 @@ func setup(t *testing.T, src, dst *testenv.Cluster) *fixture {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		for conn, role := range map[*testenv.Cluster]string{src: f.srcRole, dst: f.dstRole} {
-			dropRole(ctx, t, conn, role, f.srcDB, f.dstDB)
+			disown(ctx, t, conn, role, f.srcDB, f.dstDB)
 		}
 	})
 	return f
 }
 
-// dropOwned takes from a role what would keep its databases' clusters from being
+// disown takes from a role what would keep its databases' clusters from being
 // used by later tests.
-func dropRole(ctx context.Context, t *testing.T, c *testenv.Cluster, role string, databases ...string) {
+func disown(ctx context.Context, t *testing.T, c *testenv.Cluster, role string, databases ...string) {
 	t.Helper()
 	for _, db := range databases {
 		conn, err := pgx.Connect(ctx, c.ConnString(db))
