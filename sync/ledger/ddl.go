@@ -34,14 +34,20 @@ func ensure(ctx context.Context, tx pgx.Tx) error {
 	if err := lock(ctx, tx); err != nil {
 		return err
 	}
-	var present bool
-	err := tx.QueryRow(ctx, `SELECT to_regclass('pgsyncd.progress') IS NOT NULL
-		AND to_regclass('pgsyncd.copied') IS NOT NULL AND to_regclass('pgsyncd.objects') IS NOT NULL`).Scan(&present)
-	if err != nil || present {
+	tables, err := existing(ctx, tx)
+	if err != nil || tables == 3 {
 		return err
 	}
 	_, err = tx.Exec(ctx, ddl, pgx.QueryExecModeSimpleProtocol)
 	return err
+}
+
+// existing counts the ledger's tables. It reads the catalog as a table: name look-ups go through a cache that waiting for an
+// advisory lock does not refresh.
+func existing(ctx context.Context, tx pgx.Tx) (tables int, err error) {
+	err = tx.QueryRow(ctx, `SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = 'pgsyncd' AND c.relkind = 'r' AND c.relname IN ('progress', 'copied', 'objects')`).Scan(&tables)
+	return tables, err
 }
 
 func lock(ctx context.Context, tx pgx.Tx) error {
@@ -56,8 +62,7 @@ func Erase(ctx context.Context, conn *pgx.Conn, task string) error {
 		if err := lock(ctx, tx); err != nil {
 			return err
 		}
-		var present bool
-		if err := tx.QueryRow(ctx, `SELECT to_regclass('pgsyncd.progress') IS NOT NULL`).Scan(&present); err != nil || !present {
+		if tables, err := existing(ctx, tx); err != nil || tables < 3 {
 			return err
 		}
 		for _, table := range []string{"progress", "copied", "objects"} {
