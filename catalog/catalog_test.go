@@ -40,7 +40,9 @@ func dataDir(t *testing.T) string {
 	return filepath.Join(dir, "d")
 }
 
-func silent() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func silent() *slog.Logger { return textLogger(io.Discard) }
+
+func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // open opens a catalog that is closed when the test ends.
 func open(t *testing.T, cfg Config) *Catalog {

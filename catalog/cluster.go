@@ -229,9 +229,19 @@ func (c *cluster) init(ctx context.Context) error {
 	return nil
 }
 
-// chooseSocket puts the socket beside the data, or in a temporary directory where that path would be too long.
+// chooseSocket puts the socket beside the data. Where that path would be too long, it goes to a temporary directory, and
+// a symbolic link stands in its place, by which the next start finds what a killed daemon left.
 func (c *cluster) chooseSocket() error {
-	c.run = filepath.Join(c.dir, "run")
+	link := filepath.Join(c.dir, "run")
+	if former, err := os.Readlink(link); err == nil {
+		if filepath.Dir(former) == filepath.Clean(os.TempDir()) && strings.HasPrefix(filepath.Base(former), "pgsyncd-") {
+			err = os.RemoveAll(former)
+		}
+		if err := errors.Join(err, os.Remove(link)); err != nil {
+			return fmt.Errorf("remove socket of a former daemon: %w", err)
+		}
+	}
+	c.run = link
 	if len(c.socket()) <= maxSocketPath {
 		return c.makeDir(c.run)
 	}
@@ -241,17 +251,21 @@ func (c *cluster) chooseSocket() error {
 	}
 	c.run = run
 	if len(c.socket()) > maxSocketPath {
-		return errors.Join(fmt.Errorf("socket path %s is longer than %d bytes", c.socket(), maxSocketPath), c.removeSocketDir())
+		err = fmt.Errorf("socket path %s is longer than %d bytes", c.socket(), maxSocketPath)
 	}
-	return c.makeDir(run)
+	if err := errors.Join(err, os.RemoveAll(link), os.Symlink(run, link), c.makeDir(run)); err != nil {
+		return errors.Join(fmt.Errorf("make directory for the catalog's socket: %w", err), c.removeSocketDir())
+	}
+	return nil
 }
 
 // removeSocketDir removes the socket directory if it is a temporary one.
 func (c *cluster) removeSocketDir() error {
-	if filepath.Dir(c.run) == c.dir {
+	link := filepath.Join(c.dir, "run")
+	if c.run == link {
 		return nil
 	}
-	return os.RemoveAll(c.run)
+	return errors.Join(os.RemoveAll(c.run), os.Remove(link))
 }
 
 func (c *cluster) socket() string { return filepath.Join(c.run, ".s.PGSQL."+strconv.Itoa(catalogPort)) }

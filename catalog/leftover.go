@@ -31,30 +31,32 @@ func stopLeftover(ctx context.Context, data string, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		if len(pids) == 0 {
-			removeStale(data, log)
-			return nil
-		}
-		// A fast shutdown is the postmaster's affair: the same signal only cancels statements of other processes.
 		signalled := pids
 		if step.sig == syscall.SIGINT {
-			if signalled = only(pids, postmasterPID(data)); len(signalled) == 0 {
-				continue
-			}
+			// A fast shutdown is the postmaster's affair: the same signal only cancels statements of other processes.
+			signalled = only(pids, postmasterPID(data))
+		}
+		if len(signalled) == 0 {
+			continue
 		}
 		log.Warn("stopping the catalog's server of a former daemon", "signal", step.sig.String(), "processes", len(pids))
 		for _, pid := range signalled {
-			_ = syscall.Kill(pid, step.sig) // fails only when it has ended
+			_ = syscall.Kill(pid, step.sig)        // fails only when it has ended
+			_ = syscall.Kill(pid, syscall.SIGCONT) // a stopped process would not hear it
 		}
 		if err := awaitEnd(ctx, pids, step.wait); err != nil {
 			return err
 		}
 	}
 	pids, err := workingIn(data)
-	if err == nil && len(pids) > 0 {
-		err = fmt.Errorf("processes %v in %s do not end", pids, data)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(pids) > 0 {
+		return fmt.Errorf("processes %v in %s do not end", pids, data)
+	}
+	removeStale(data, log)
+	return nil
 }
 
 // workingIn lists the postgres processes whose working directory is dir.
@@ -113,19 +115,21 @@ func only(pids []int, wanted int) []int {
 	return nil
 }
 
-// removeStale removes a postmaster.pid whose process id belongs to somebody else by now, which is usual in containers;
-// PostgreSQL itself would refuse to start. It also removes the temporary socket directory named there.
+// removeStale removes a postmaster.pid after everybody in the directory has ended. PostgreSQL itself would refuse to start
+// where that process id exists: as a zombie that nobody reaps, or as somebody else, both of which are usual in containers.
+// The socket and its lock file go likewise.
 func removeStale(data string, log *slog.Logger) {
 	name := filepath.Join(data, "postmaster.pid")
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return
 	}
-	// Lines of the file: src/include/utils/pidfile.h.
-	if lines := strings.Split(string(text), "\n"); len(lines) > 4 {
-		if run := lines[4]; filepath.Dir(run) == filepath.Clean(os.TempDir()) && strings.HasPrefix(filepath.Base(run), "pgsyncd-") {
-			if err := os.RemoveAll(run); err != nil {
-				log.Warn("remove socket directory of a former daemon", "dir", run, "error", err)
+	// The fourth and fifth lines are port and socket directory: src/include/utils/pidfile.h.
+	if lines := strings.Split(string(text), "\n"); len(lines) > 4 && lines[4] != "" {
+		socket := filepath.Join(lines[4], ".s.PGSQL."+lines[3])
+		for _, name := range []string{socket, socket + ".lock"} {
+			if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				log.Warn("remove what a former server left", "name", name, "error", err)
 			}
 		}
 	}

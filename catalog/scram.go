@@ -23,8 +23,8 @@ func Verifier(password string) (string, error) {
 }
 
 func verifier(password string, salt []byte, iterations int) (string, error) {
-	// As PostgreSQL does, a password that SASLprep rejects is taken as it is.
-	if prepared, err := stringprep.SASLprep.Prepare(password); err == nil {
+	// As PostgreSQL does, a password that SASLprep rejects or makes empty is taken as it is.
+	if prepared, err := stringprep.SASLprep.Prepare(password); err == nil && prepared != "" {
 		password = prepared
 	}
 	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)

@@ -287,7 +287,7 @@ func TestFireLooksAgain(t *testing.T) {
 		}
 		stopped <- err
 	}()
-	await(t, c, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')")
+	awaitSQL(t, c, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')")
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -296,25 +296,30 @@ func TestFireLooksAgain(t *testing.T) {
 	}
 }
 
-// await waits until a query says true.
-func await(t *testing.T, c *Catalog, sql string, args ...any) {
+// await waits until a condition of the outside world holds.
+func await(t *testing.T, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		var done bool
-		if err := c.pool.QueryRow(t.Context(), sql, args...).Scan(&done); err != nil {
-			t.Fatal(err)
-		}
-		if done {
-			return
-		}
+	for !condition() {
 		select {
 		case <-tick.C:
 		case <-t.Context().Done():
-			t.Fatal("never came true: " + sql)
+			t.Fatal("the condition never held")
 		}
 	}
+}
+
+// awaitSQL waits until a query says true.
+func awaitSQL(t *testing.T, c *Catalog, sql string, args ...any) {
+	t.Helper()
+	await(t, func() bool {
+		var done bool
+		if err := c.pool.QueryRow(t.Context(), sql, args...).Scan(&done); err != nil {
+			t.Fatalf("%v\n%s", err, sql)
+		}
+		return done
+	})
 }
 
 func TestDropErasesEverything(t *testing.T) {
