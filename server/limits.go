@@ -59,7 +59,7 @@ func (c *session) checkLimits(now time.Time) (cancel bool) {
 	case cfg.MaxSessionAge > 0 && now.Sub(c.started) > cfg.MaxSessionAge:
 		c.end(errAge)
 	case len(q.queue) > 0:
-		if q.timedOut && over(cfg.StatementTimeout+c.server.cancelGrace) {
+		if q.timedOut && over(cfg.StatementTimeout+cancelGrace) {
 			c.end(errNotReading)
 		} else if !q.timedOut && over(cfg.StatementTimeout) {
 			q.timedOut = true

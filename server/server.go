@@ -20,7 +20,7 @@ import (
 // acceptPause is how long a listener rests when accept fails, for instance for want of file descriptors.
 const acceptPause = 100 * time.Millisecond
 
-// cancelGrace is how long the database has to cancel a statement.
+// cancelGrace is how long the database has to cancel an overdue statement before its session ends.
 const cancelGrace = 30 * time.Second
 
 // Server accepts clients and relays between them and the catalog.
@@ -31,8 +31,6 @@ type Server struct {
 	log       *slog.Logger
 	listeners []net.Listener
 	pending   chan struct{} // holds one element per connection that has not logged in
-
-	cancelGrace time.Duration // between the cancellation of an overdue statement and the end of its session
 
 	mu       sync.Mutex
 	lastID   uint64
@@ -52,7 +50,7 @@ func New(cfg Config, control Control, backend Backend) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, control: control, backend: backend, log: cfg.Logger,
-		pending: make(chan struct{}, cfg.MaxPending), cancelGrace: cancelGrace, sessions: map[uint32]*session{},
+		pending: make(chan struct{}, cfg.MaxPending), sessions: map[uint32]*session{},
 	}
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.closeListeners())

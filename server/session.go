@@ -87,8 +87,11 @@ func (c *session) run(ctx context.Context) {
 	c.mu.Lock()
 	c.end = end
 	c.mu.Unlock()
-	stop := context.AfterFunc(ctx, c.interrupt)
-	defer stop()
+	interrupted := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		c.interrupt()
+	})
 
 	var relay errgroup.Group
 	relay.Go(func() error {
@@ -100,6 +103,7 @@ func (c *session) run(ctx context.Context) {
 		return nil
 	})
 	end(c.guard(func() error { return c.receive(ctx) }))
+	<-interrupted // and does not touch deadlines any more
 	cause := context.Cause(ctx)
 	if errors.Is(cause, context.Canceled) { // only the server's own context ends without a reason
 		cause = errShutdown
