@@ -95,7 +95,7 @@ func createObjects(ctx context.Context, e *env) (finding, error) {
 	}
 	closed, err := column[string](ctx, &e.dst, `SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1)
 		AND NOT (pg_catalog.has_schema_privilege(oid, 'CREATE') AND pg_catalog.has_schema_privilege(oid, 'USAGE'))
-		ORDER BY nspname COLLATE "C"`, wanted)
+		ORDER BY nspname::text COLLATE "C"`, wanted)
 	if err != nil {
 		return finding{}, err
 	}

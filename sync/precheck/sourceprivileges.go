@@ -20,7 +20,7 @@ var sourcePrivilegeChecks = []check{
 func lacking(ctx context.Context, s *side, oids []uint32, condition string) ([]schema.Name, error) {
 	return read[schema.Name](ctx, s, `SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = ANY ($1) AND `+condition+` ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`, oids)
+		WHERE c.oid = ANY ($1) AND `+condition+` ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C"`, oids)
 }
 
 // grants writes one statement per schema for USAGE and one for the objects.
