@@ -1,7 +1,7 @@
 package fullcopy_test
 
 import (
-	"errors"
+	"fmt"
 	"testing"
 
 	"pgsyncd/sync/fullcopy"
@@ -149,39 +149,16 @@ INSERT INTO events SELECT i, date '2019-06-01' + i % 1500, repeat('x', 100) FROM
 
 func TestPartitions(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		name, ddl string // in the destination, before
-		existing  fullcopy.Existing
-	}{
-		{"same", "", fullcopy.ExistingFail},
-		{"append", "", fullcopy.ExistingAppend},
-		{"unpartitioned", "CREATE TABLE events (id bigint, note text, at date)", fullcopy.ExistingUse},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for _, existing := range []fullcopy.Existing{fullcopy.ExistingFail, fullcopy.ExistingAppend} {
+		t.Run(string(existing), func(t *testing.T) {
 			t.Parallel()
 			w := setup(t, tree)
 			w.incremental()
 			w.cfg.SplitAbove = 200 << 10
-			w.cfg.ExistingObjects = c.existing
-			if c.ddl != "" {
-				exec(t, w.dst, c.ddl)
-				w.cfg.Selection = schema.Selection{Tables: []schema.Name{{Schema: "public", Name: "events"}}}
-			}
-			_, err := fullcopy.Run(t.Context(), w.cfg)
-			if c.ddl == "" {
-				if err != nil {
-					t.Fatal(err)
-				}
-				equal(t, "valid indexes", value[int](t, w.dst, "SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid::regclass::text ~ 'events'"), 12)
-			} else {
-				// The leaves cannot be attached to a table that is not partitioned.
-				var objects *fullcopy.ObjectsError
-				if !errors.As(err, &objects) {
-					t.Fatalf("got %v", err)
-				}
-				return
-			}
+			w.cfg.ExistingObjects = existing
+			w.run(t)
 			testenv.MustEqual(t, w.src, w.dst)
+			equal(t, "valid indexes", value[int](t, w.dst, "SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid::regclass::text ~ 'events'"), 12)
 			for _, leaf := range []string{"events_2020", "events_2021_a", "events_2021_b", `"events rest"`} {
 				sql := "SELECT count(*) FROM ONLY " + leaf
 				equal(t, leaf, value[int](t, w.dst, sql), value[int](t, w.src, sql))
@@ -191,4 +168,45 @@ func TestPartitions(t *testing.T) {
 				WHERE prpubid = (SELECT oid FROM pg_publication WHERE pubname = $1)`, w.cfg.Publication), "events nothing")
 		})
 	}
+}
+
+// A destination that has the table already may divide it in its own way.
+func TestPartitionLayout(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, ddl string }{
+		{"unpartitioned", "CREATE TABLE events (note text, id bigint, at date)"},
+		{"otherwise", `CREATE TABLE events (id bigint, at date, note text, PRIMARY KEY (id)) PARTITION BY HASH (id);
+			CREATE TABLE h0 PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+			CREATE TABLE h1 PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER 1)`},
+		{"one leaf alike", `CREATE TABLE events (id bigint, at date, note text) PARTITION BY RANGE (at);
+			CREATE TABLE events_2020 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+			CREATE TABLE others PARTITION OF events DEFAULT`},
+	} {
+		for _, split := range []int64{0, 200 << 10} {
+			t.Run(fmt.Sprint(c.name, split), func(t *testing.T) {
+				t.Parallel()
+				w := setup(t, tree)
+				w.incremental()
+				w.cfg.Selection = schema.Selection{Tables: []schema.Name{{Schema: "public", Name: "events"}}}
+				w.cfg.SplitAbove, w.cfg.ExistingObjects = split, fullcopy.ExistingUse
+				w.destination.Exec(t, w.to, c.ddl)
+				w.run(t)
+				testenv.MustEqual(t, w.src, w.dst, "public.events")
+				equal(t, "leaves", value[int](t, w.dst, "SELECT count(*) FROM pg_class WHERE relname ~ 'events.*[ab]$'"), 0)
+				w.run(t)
+			})
+		}
+	}
+}
+
+// Of a tree a task may select a branch.
+func TestPartitionBranch(t *testing.T) {
+	t.Parallel()
+	w := setup(t, tree)
+	w.incremental()
+	w.cfg.Selection = schema.Selection{Tables: []schema.Name{{Schema: "public", Name: "events_2021"}}}
+	w.run(t)
+	testenv.MustEqual(t, w.src, w.dst, "public.events_2021")
+	equal(t, "units", value[string](t, w.dst, "SELECT string_agg(unit, ' ' ORDER BY unit) FROM pgsyncd.copied"),
+		`"public"."events_2021" "public"."events_2021_a" "public"."events_2021_b"`)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pgsyncd/sync/ledger"
+	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -147,7 +148,7 @@ func (p *pair) transfer(ctx context.Context, w *load) error {
 		return err
 	}
 	if w.alone {
-		if err := ledger.MarkCopied(ctx, tx, p.cfg.Task, w.unit.name.String(), w.unit.lsn); err != nil {
+		if err := p.markCopied(ctx, tx, w.unit); err != nil {
 			return err
 		}
 	}
@@ -164,7 +165,7 @@ func (p *pair) complete(ctx context.Context, w *load) error {
 			if err := ledger.Check(ctx, tx, p.cfg.Task, p.fence); err != nil {
 				return err
 			}
-			return ledger.MarkCopied(ctx, tx, p.cfg.Task, w.unit.name.String(), w.unit.lsn)
+			return p.markCopied(ctx, tx, w.unit)
 		})
 		if err != nil {
 			return err
@@ -172,6 +173,23 @@ func (p *pair) complete(ctx context.Context, w *load) error {
 	}
 	p.tables.copied(w.unit)
 	p.copied(w.unit)
+	return nil
+}
+
+// markCopied records the unit. Where a task has selected a part of a tree, the stream knows the leaves and the root, not the
+// table between that is the unit; so the leaves are recorded too.
+func (j *job) markCopied(ctx context.Context, tx pgx.Tx, u *unit) error {
+	names := []schema.Name{u.name}
+	for _, f := range u.feeds {
+		if f.source.Root != u.name && f.source.Name != u.name {
+			names = append(names, f.source.Name)
+		}
+	}
+	for _, n := range names {
+		if err := ledger.MarkCopied(ctx, tx, j.cfg.Task, n.String(), u.lsn); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

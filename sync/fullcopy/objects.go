@@ -23,12 +23,37 @@ type objects struct {
 	failures []ObjectFailure
 }
 
-func (j *job) newObjects(archive *schema.Archive, left func(schema.Name) bool) *objects {
+// newObjects leaves out the tables that left accepts and the partitions that the layout does not want, with all that depends
+// on them, and the indexes of tables that the destination divides in its own way.
+func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(schema.Name) bool, l layout) *objects {
 	o := &objects{job: j, skip: map[int]bool{}, failed: map[int]bool{}}
+	indexes := map[int]bool{}
 	// The archive is in order of dependency.
 	for _, e := range archive.Entries {
-		gone := e.Desc == "TABLE" && left(schema.Name{Schema: e.Namespace, Name: e.Tag})
+		indexes[e.ID] = e.Desc == "INDEX" || e.Desc == "CONSTRAINT"
+		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
+		gone := e.Desc == "TABLE" && (left(name) || l.absent[name])
 		if gone || slices.ContainsFunc(e.Depends, func(id int) bool { return o.skip[id] }) {
+			o.skip[e.ID] = true
+		}
+	}
+	for _, e := range plan.After {
+		if l.own[e.Table] && (e.Desc == "INDEX" || e.Desc == "CONSTRAINT") {
+			o.skip[e.ID] = true
+		}
+	}
+	// An index is attached only where both are made. One above a table that is not selected is not even in the archive.
+	for _, e := range plan.After {
+		if e.Desc != "INDEX ATTACH" {
+			continue
+		}
+		made := map[int]bool{}
+		for _, id := range e.Depends {
+			if indexes[id] && !o.skip[id] {
+				made[id] = true
+			}
+		}
+		if len(made) < 2 {
 			o.skip[e.ID] = true
 		}
 	}
@@ -73,10 +98,13 @@ func (o *objects) err() error {
 	return &ObjectsError{failures}
 }
 
+// existedPrefix marks objects that are done with because they existed, and that are not the task's own.
+const existedPrefix = "EXISTED "
+
 // create executes one entry, unless that was done before, in one transaction with the mark that it is done. A refusal is
 // remembered; the error is about anything else.
 func (o *objects) create(ctx context.Context, conn *pgx.Conn, e schema.Entry) error {
-	if o.marks.has(e.Key()) {
+	if o.marks.has(e.Key()) || o.marks.has(existedPrefix+e.Key()) {
 		return nil
 	}
 	err := o.once(ctx, conn, e.Key(), e.Definition)
@@ -87,7 +115,7 @@ func (o *objects) create(ctx context.Context, conn *pgx.Conn, e schema.Entry) er
 	case err == nil:
 	case o.existed(e, err):
 		progress.State = ObjectExisted
-		if err := o.once(ctx, conn, e.Key(), ""); err != nil {
+		if err := o.once(ctx, conn, existedPrefix+e.Key(), ""); err != nil {
 			return err
 		}
 	case concernsTable(err):

@@ -241,7 +241,11 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 		return false, err
 	}
 	out := func(n schema.Name) bool { _, excluded := plan.Excludes(n); return excluded || left[n] || a.late[n] }
-	o := j.newObjects(archive, out)
+	l, err := j.readLayout(ctx, a.inv)
+	if err != nil {
+		return false, err
+	}
+	o := j.newObjects(archive, plan, out, l)
 	if err := j.createBefore(ctx, o, archive, plan); err != nil {
 		return false, err
 	}

@@ -83,7 +83,7 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 		if t.Kind == schema.KindPartitioned {
 			continue // holds no rows
 		}
-		if leaf := dest.Table(t.Name); leaf != nil && leaf.Kind == schema.KindTable && leaf.Root == name {
+		if leaf := dest.Table(t.Name); leaf != nil && leaf.Kind == schema.KindTable && unitName(dest, leaf) == name {
 			target = leaf
 		}
 		f, err := j.makeFeed(t, target)
