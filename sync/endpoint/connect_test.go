@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
-
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/testenv"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 )
 
 func parse(t *testing.T, conninfo string, o endpoint.Options) *endpoint.Endpoint {
@@ -72,7 +72,7 @@ func TestSettingsOfSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(ctx)
+	closeAtEnd(t, conn)
 	got := map[string]string{}
 	for name := range pinned {
 		var value string
@@ -89,12 +89,12 @@ func TestSettingsOfSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer raw.Close(ctx)
+	closeAtEnd(t, raw)
 	replication, err := e.ConnectReplication(ctx, "pgsyncd t source")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer replication.Close(ctx)
+	closeAtEnd(t, replication)
 	for name, want := range pinned {
 		for kind, session := range map[string]simple{"ConnectRaw": {raw}, "ConnectReplication": {replication}} {
 			if got := strings.Trim(session.query(t, ctx, "SHOW "+pgx.Identifier{strings.ToLower(name)}.Sanitize()), `"`); got != want {
@@ -123,7 +123,7 @@ func TestEnvironmentIsIgnored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(ctx)
+	closeAtEnd(t, conn)
 	var user, zone string
 	if err := conn.QueryRow(ctx, "SELECT current_user, pg_catalog.current_setting('TimeZone')").Scan(&user, &zone); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestEnvironmentIsIgnored(t *testing.T) {
 	}
 	bare := parse(t, strings.Replace(c.ConnString("postgres"), testenv.Password, "''", 1), endpoint.Options{})
 	if conn, err := bare.Connect(ctx, "test"); err == nil {
-		conn.Close(ctx)
+		closeAtEnd(t, conn)
 		t.Error("a password came from ~/.pgpass or PGPASSWORD")
 	}
 }
@@ -192,7 +192,7 @@ func TestTextIsExact(t *testing.T) {
 	a, b := testenv.SharedPair(t)
 	ctx := testContext(t)
 	open := func(c *testenv.Cluster, settings ...string) *pgx.Conn {
-		db := c.Database(t)
+		ctx, db := testContext(t), c.Database(t)
 		for _, setting := range settings {
 			c.Exec(t, "postgres", "ALTER DATABASE "+db+" SET "+setting)
 		}
@@ -200,7 +200,7 @@ func TestTextIsExact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { conn.Close(context.Background()) })
+		closeAtEnd(t, conn)
 		return conn
 	}
 	from := open(a, "DateStyle = 'SQL, DMY'", "IntervalStyle = 'iso_8601'", "TimeZone = 'America/New_York'", "extra_float_digits = -15")

@@ -77,7 +77,7 @@ func Diagnose(err error) Diagnosis {
 // attempts flattens errors.Join; what is not joined is one attempt.
 func attempts(err error) []error {
 	for e := err; e != nil; e = errors.Unwrap(e) {
-		joined, ok := e.(interface{ Unwrap() []error }) //nolint:errorlint // the loop does the unwrapping
+		joined, ok := e.(interface{ Unwrap() []error })
 		if !ok {
 			continue
 		}

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/testenv"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // refusing is a cluster that has a reason to refuse each login of
@@ -38,7 +38,7 @@ func TestDiagnoseRealServers(t *testing.T) {
 	c := refusing(t)
 	at := fmt.Sprintf("host=127.0.0.1 port=%d ", c.Port())
 	silent := listener(t, func(net.Conn) {})
-	closing := listener(t, func(conn net.Conn) { conn.Close() })
+	closing := listener(t, func(conn net.Conn) { ends(t, conn) })
 	for name, row := range map[string]struct {
 		conninfo, cause, code, hint string
 		fault                       endpoint.Fault
@@ -101,10 +101,10 @@ func listener(t *testing.T, serve func(net.Conn)) string {
 				return
 			}
 			serve(conn)
-			t.Cleanup(func() { conn.Close() })
+			t.Cleanup(func() { _ = conn.Close() }) // perhaps closed already
 		}
 	}()
-	t.Cleanup(func() { l.Close(); <-done })
+	t.Cleanup(func() { ends(t, l); <-done })
 	return fmt.Sprintf("host=127.0.0.1 port=%d ", l.Addr().(*net.TCPAddr).Port)
 }
 
@@ -138,7 +138,7 @@ func TestTLS(t *testing.T) {
 			ctx := testContext(t)
 			conn, err := e.Connect(ctx, "test")
 			if err == nil {
-				defer conn.Close(ctx)
+				closeAtEnd(t, conn)
 				var used bool
 				if err := conn.QueryRow(ctx, "SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()").Scan(&used); err != nil || !used {
 					t.Errorf("encrypted: %v, %v", used, err)

@@ -48,7 +48,7 @@ func (f files) read(keyword, path string) ([]byte, os.FileMode, error) {
 	if err != nil {
 		return nil, 0, invalid(keyword, "%v", reason(err))
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // only read
 	return readRegular(root, keyword, relative)
 }
 
@@ -64,7 +64,7 @@ func readRegular(root *os.Root, keyword, name string) ([]byte, os.FileMode, erro
 	if err != nil {
 		return nil, 0, invalid(keyword, "%v", reason(err))
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
 		return nil, 0, invalid(keyword, "%v", reason(err))

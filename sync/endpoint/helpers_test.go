@@ -21,3 +21,21 @@ func (s simple) query(t *testing.T, ctx context.Context, sql string) string {
 	}
 	return string(results[0].Rows[0][0])
 }
+
+// closeAtEnd closes a session when the test ends.
+func closeAtEnd(t *testing.T, conn interface{ Close(context.Context) error }) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := conn.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// ends closes what needs no context.
+func ends(t *testing.T, c interface{ Close() error }) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/testenv"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // results is one test as "item result" lines.

@@ -133,9 +133,9 @@ func TestCASize(t *testing.T) {
 // TestSecretsAreNeverShown prints an endpoint and its errors in every way.
 func TestSecretsAreNeverShown(t *testing.T) {
 	t.Parallel()
-	const secret = `tøp's "secret"\ 50%`
+	const odd = `tøp's "secret"\ 50%`
 	conninfo := `host=127.0.0.1 port=1 user=u dbname=d sslpassword='key-secret' options='-c x=1' password='` +
-		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(secret) + `'`
+		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(odd) + `'`
 	e := parse(t, conninfo, endpoint.Options{})
 	_, connectErr := e.Connect(testContext(t), "test")
 	if connectErr == nil {
@@ -151,7 +151,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := []string{log.String(), string(marshalled), e.String(), e.GoString(), e.Redact("password: " + secret + " key-secret")}
+	shown := []string{log.String(), string(marshalled), e.String(), e.GoString(), e.Redact("password: " + odd + " key-secret")}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		for _, value := range []any{e, *e, connectErr, wrapped, struct{ E *endpoint.Endpoint }{e}, []endpoint.Endpoint{*e}} {
 			shown = append(shown, fmt.Sprintf(verb, value))

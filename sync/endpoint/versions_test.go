@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/testenv"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // TestVersions opens every kind of session on every version. It is behind a build tag because it fetches servers from
@@ -35,12 +35,12 @@ func TestVersions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close(ctx)
+			closeAtEnd(t, conn)
 			replication, err := e.ConnectReplication(ctx, "pgsyncd test")
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer replication.Close(ctx)
+			closeAtEnd(t, replication)
 			sessions := map[string]simple{"Connect": {conn}}
 			if major >= 1000 {
 				sessions["ConnectReplication"] = simple{replication}

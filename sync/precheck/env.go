@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // needs is a set of things a check cannot be made without.

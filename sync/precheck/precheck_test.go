@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"go.uber.org/goleak"
-
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/precheck"
 	"pgsyncd/sync/schema"
 	"pgsyncd/testenv"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,14 +21,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fixture is one pair of databases with a role of their own on either side. The
 // roles have what a task needs and no more.
 type fixture struct {
-	t                 *testing.T
-	src, dst          *testenv.Cluster
-	srcDB, dstDB      string
-	srcRole, dstRole  string
-	in                precheck.Input
-	admin, dstAdmin   *pgx.Conn
-	all               schema.Selection
-	srcString, dstStr string
+	t                *testing.T
+	src, dst         *testenv.Cluster
+	srcDB, dstDB     string
+	srcRole, dstRole string
+	in               precheck.Input
+	admin, dstAdmin  *pgx.Conn
+	all              schema.Selection
 }
 
 const rolePassword = "role-secret"
@@ -70,7 +69,7 @@ func disown(ctx context.Context, t *testing.T, c *testenv.Cluster, role string, 
 			continue // a database of the other cluster
 		}
 		_, err = conn.Exec(ctx, "DROP OWNED BY "+role+" CASCADE")
-		conn.Close(ctx)
+		_ = conn.Close(ctx) // the next error decides
 		if err != nil {
 			t.Error(err)
 		}
