@@ -70,11 +70,8 @@ func (s *side) connect(ctx context.Context) {
 // prepare makes sure that what a check needs is there; a session that an earlier
 // check lost is opened again.
 func (e *env) prepare(ctx context.Context, n needs) error {
-	for s, wanted := range map[*side]bool{
-		&e.src: n&(source|inventory) != 0,
-		&e.dst: n&(destination|database) != 0,
-	} {
-		if !wanted {
+	for _, s := range []*side{&e.src, &e.dst} {
+		if s == &e.src && n&(source|inventory) == 0 || s == &e.dst && n&(destination|database) == 0 {
 			continue
 		}
 		if s.err == nil && s.conn.IsClosed() {
