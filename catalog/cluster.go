@@ -25,6 +25,9 @@ const (
 
 	// maxSocketPath is what fits into sockaddr_un on Linux, without the final zero.
 	maxSocketPath = 107
+
+	// socketDirPrefix marks temporary directories as ours to remove.
+	socketDirPrefix = "pgsyncd-socket-"
 )
 
 // cluster is the private PostgreSQL cluster. Its files lie in one directory: data, run (the socket) and postgresql.log.
@@ -234,7 +237,7 @@ func (c *cluster) init(ctx context.Context) error {
 func (c *cluster) chooseSocket() error {
 	link := filepath.Join(c.dir, "run")
 	if former, err := os.Readlink(link); err == nil {
-		if filepath.Dir(former) == filepath.Clean(os.TempDir()) && strings.HasPrefix(filepath.Base(former), "pgsyncd-") {
+		if filepath.Dir(former) == filepath.Clean(os.TempDir()) && strings.HasPrefix(filepath.Base(former), socketDirPrefix) {
 			err = os.RemoveAll(former)
 		}
 		if err := errors.Join(err, os.Remove(link)); err != nil {
@@ -245,7 +248,7 @@ func (c *cluster) chooseSocket() error {
 	if len(c.socket()) <= maxSocketPath {
 		return c.makeDir(c.run)
 	}
-	run, err := os.MkdirTemp("", "pgsyncd-")
+	run, err := os.MkdirTemp("", socketDirPrefix)
 	if err != nil {
 		return fmt.Errorf("make directory for the catalog's socket: %w", err)
 	}

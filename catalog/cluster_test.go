@@ -16,6 +16,22 @@ import (
 // holdEnv makes the test binary open the catalog in the directory it names, say so and wait to be killed.
 const holdEnv = "CATALOG_TEST_HOLD"
 
+// A killed daemon takes its server with it.
+func TestServerDiesWithItsDaemon(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	cmd := holder(t, dir)
+	kill(t, cmd.Process.Pid)
+	_ = cmd.Wait()
+	await(t, func() bool {
+		pids, err := workingIn(filepath.Join(dir, "catalog", "data"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(pids) == 0
+	})
+}
+
 func hold(dir string) {
 	c, err := Open(context.Background(), Config{DataDir: dir, Logger: silent()})
 	if err == nil {
@@ -291,19 +307,25 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if os.Geteuid() == 0 {
-		for _, name := range []string{"root", "no such user"} {
-			if _, err := Open(t.Context(), Config{DataDir: dataDir(t), RunAs: name, Logger: silent()}); err == nil || !strings.Contains(err.Error(), "run as "+name) {
-				t.Errorf("run as %s: %v", name, err)
-			}
+	if os.Geteuid() != 0 {
+		_, err := Open(t.Context(), Config{DataDir: dataDir(t), RunAs: "root", Logger: silent()})
+		if err == nil || !strings.Contains(err.Error(), "only root") {
+			t.Errorf("run as another user: %v", err)
+		}
+		return
+	}
+	for _, name := range []string{"root", "no such user"} {
+		_, err := Open(t.Context(), Config{DataDir: dataDir(t), RunAs: name, Logger: silent()})
+		if err == nil || !strings.Contains(err.Error(), "run as "+name) {
+			t.Errorf("run as %s: %v", name, err)
 		}
 	}
 	closed := filepath.Join(dataDir(t), "closed")
 	if err := os.MkdirAll(closed, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), Config{DataDir: filepath.Join(closed, "d"), Logger: silent()}); os.Geteuid() == 0 &&
-		(err == nil || !strings.Contains(err.Error(), "search permission")) {
+	_, err := Open(t.Context(), Config{DataDir: filepath.Join(closed, "d"), Logger: silent()})
+	if err == nil || !strings.Contains(err.Error(), "search permission") {
 		t.Errorf("unreachable directory: %v", err)
 	}
 }

@@ -1,12 +1,11 @@
 package catalog
 
 import (
+	"encoding/base64"
 	"errors"
 	"strconv"
 	"strings"
 	"testing"
-
-	"encoding/base64"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
