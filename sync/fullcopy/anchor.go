@@ -47,10 +47,7 @@ func (j *job) holdTables(ctx context.Context, snap *snapshot) (_ *anchor, err er
 	if err := j.settle(ctx, conn); err != nil {
 		return nil, err
 	}
-	if a.inv, err = schema.Read(ctx, conn, j.cfg.Selection); err != nil {
-		return nil, fmt.Errorf("source: %w", err)
-	}
-	if err := j.cfg.Selection.Validate(a.inv); err != nil {
+	if a.inv, err = j.readSource(ctx, conn); err != nil {
 		return nil, err
 	}
 	if j.cfg.incremental() {
@@ -70,6 +67,15 @@ func (j *job) holdTables(ctx context.Context, snap *snapshot) (_ *anchor, err er
 		return nil, err
 	}
 	return a, nil
+}
+
+// readSource takes the inventory of what is to be copied.
+func (j *job) readSource(ctx context.Context, conn *pgx.Conn) (*schema.Inventory, error) {
+	inv, err := schema.Read(ctx, conn, j.cfg.Selection)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	return inv, j.cfg.Selection.Validate(inv)
 }
 
 // lockBatch is how many tables one LOCK TABLE names.

@@ -13,17 +13,26 @@ import (
 // builder makes indexes, constraints and statistics of units as soon as their rows are in.
 type builder struct {
 	*objects
-	plan     *schema.Plan
 	group    *errgroup.Group
 	sessions chan *pgx.Conn // one element per session allowed; nil where it is not open yet
+
+	indexes, constraints map[schema.Name][]schema.Entry // by table
 
 	done  atomic.Int64
 	total int
 }
 
 func newBuilder(o *objects, plan *schema.Plan, group *errgroup.Group) *builder {
-	b := &builder{objects: o, plan: plan, group: group, sessions: make(chan *pgx.Conn, o.cfg.IndexWorkers)}
-	b.total = len(o.wanted(plan.Indexes)) + len(o.wanted(plan.Constraints))
+	b := &builder{objects: o, group: group, sessions: make(chan *pgx.Conn, o.cfg.IndexWorkers)}
+	byTable := func(entries []schema.Entry) map[schema.Name][]schema.Entry {
+		m := map[schema.Name][]schema.Entry{}
+		for _, e := range o.wanted(entries) {
+			m[e.Table] = append(m[e.Table], e)
+			b.total++
+		}
+		return m
+	}
+	b.indexes, b.constraints = byTable(plan.Indexes), byTable(plan.Constraints)
 	for range o.cfg.IndexWorkers {
 		b.sessions <- nil
 	}
@@ -46,19 +55,13 @@ func (b *builder) start(ctx context.Context, u *unit) {
 // then it gathers statistics.
 func (b *builder) finish(ctx context.Context, u *unit) error {
 	b.tables.indexing(u)
-	for _, entries := range [][]schema.Entry{b.plan.Indexes, b.plan.Constraints} {
+	for _, entries := range []map[schema.Name][]schema.Entry{b.indexes, b.constraints} {
 		g, ctx := errgroup.WithContext(ctx)
-		for _, e := range b.wanted(entries) {
-			if !u.owns(e.Table) {
-				continue
+		for _, f := range u.feeds {
+			// Indexes are made under the names of the source, whatever table the rows went to.
+			for _, e := range entries[f.source.Name] {
+				g.Go(func() error { return b.build(ctx, e) })
 			}
-			g.Go(func() error {
-				return b.with(ctx, func(conn *pgx.Conn) error {
-					err := b.create(ctx, conn, e)
-					b.cfg.Report.Phase(PhaseIndexes, int(b.done.Add(1)), b.total)
-					return err
-				})
-			})
 		}
 		if err := g.Wait(); err != nil {
 			return err
@@ -76,6 +79,14 @@ func (b *builder) finish(ctx context.Context, u *unit) error {
 	}
 	b.tables.finished(u)
 	return nil
+}
+
+func (b *builder) build(ctx context.Context, e schema.Entry) error {
+	return b.with(ctx, func(conn *pgx.Conn) error {
+		err := b.create(ctx, conn, e)
+		b.cfg.Report.Phase(PhaseIndexes, int(b.done.Add(1)), b.total)
+		return err
+	})
 }
 
 // with lends a session to f. A session that failed is replaced when it is needed again.
@@ -100,14 +111,4 @@ func (b *builder) with(ctx context.Context, f func(*pgx.Conn) error) (err error)
 		conn = nil
 	}
 	return err
-}
-
-// owns tells whether a table is the unit's or one of its partitions; indexes are made under the names of the source.
-func (u *unit) owns(table schema.Name) bool {
-	for _, f := range u.feeds {
-		if f.source.Name == table {
-			return true
-		}
-	}
-	return false
 }

@@ -25,7 +25,7 @@ func newTables(report Reporter) *tables {
 	return &tables{report: report, known: map[schema.Name]*TableProgress{}}
 }
 
-// expect announces the tables of a round. lsn tells of units that are copied already.
+// expect announces the tables of a round.
 func (t *tables) expect(units []*unit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,6 +45,7 @@ func (t *tables) expect(units []*unit) {
 	}
 	slices.SortFunc(list, func(a, b TableProgress) int { return a.Source.Compare(b.Source) })
 	t.report.Tables(list)
+	t.report.Phase(PhaseData, t.done, len(list))
 }
 
 // change updates one table and reports it.
@@ -57,18 +58,24 @@ func (t *tables) change(name schema.Name, f func(*TableProgress)) {
 	}
 }
 
-// each updates all tables of a unit.
+// each updates all tables of a unit. Those an earlier round of this run has finished stay as they are.
 func (t *tables) each(u *unit, f func(*TableProgress)) {
 	for _, feed := range u.feeds {
-		t.change(feed.source.Name, f)
+		t.change(feed.source.Name, func(p *TableProgress) {
+			if p.State != TableDone {
+				f(p)
+			}
+		})
 	}
 }
 
 func (t *tables) copied(u *unit) {
-	t.each(u, func(p *TableProgress) { p.State, p.LSN = TableCopied, u.lsn })
+	t.each(u, func(p *TableProgress) {
+		p.State, p.LSN = TableCopied, u.lsn
+		t.done++
+	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.done += len(u.feeds)
 	t.report.Phase(PhaseData, t.done, len(t.known))
 }
 

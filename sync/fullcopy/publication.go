@@ -11,18 +11,20 @@ import (
 )
 
 // createPublication makes the publication anew. It must be committed before the slot's consistent point: pgoutput looks at
-// the catalogs as they were at each change.
+// the catalogs as they were at each change. A plan made beforehand tells which tables cannot be created in the destination
+// and hence must not be published.
 func (j *job) createPublication(ctx context.Context) error {
-	inv, err := schema.Read(ctx, j.src, j.cfg.Selection)
+	inv, err := j.readSource(ctx, j.src)
 	if err != nil {
-		return fmt.Errorf("source: %w", err)
+		return err
 	}
-	if err := j.cfg.Selection.Validate(inv); err != nil {
+	_, plan, err := j.dump(ctx, "", inv)
+	if err != nil {
 		return err
 	}
 	name := pgx.Identifier{j.cfg.Publication}.Sanitize()
 	sql := "CREATE PUBLICATION " + name
-	if tables := publishable(inv); len(tables) > 0 {
+	if tables := publishable(inv, plan); len(tables) > 0 {
 		sql += " FOR TABLE ONLY " + strings.Join(tables, ", ONLY ")
 	}
 	err = pgx.BeginFunc(ctx, j.src, func(tx pgx.Tx) error {
@@ -41,11 +43,12 @@ func (j *job) createPublication(ctx context.Context) error {
 // publishable lists the tables to publish. Of a partition tree that is the topmost table, which stands for all leaves, those
 // attached later too; before 13 only leaves can be published. Changes are published under the leaf's name either way.
 // Unlogged tables leave nothing in the WAL. ONLY keeps tables that merely inherit out: they are listed themselves.
-func publishable(inv *schema.Inventory) (tables []string) {
+func publishable(inv *schema.Inventory, plan *schema.Plan) (tables []string) {
 	for i := range inv.Tables {
 		t := &inv.Tables[i]
 		covered := inv.Version >= 130000 && len(ancestry(inv, t)) > 1
-		if t.Unlogged || covered || t.Kind == schema.KindPartitioned && inv.Version < 130000 {
+		_, excluded := plan.Excludes(t.Name)
+		if excluded || t.Unlogged || covered || t.Kind == schema.KindPartitioned && inv.Version < 130000 {
 			continue
 		}
 		tables = append(tables, t.Name.String())

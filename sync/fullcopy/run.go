@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync/atomic"
 
@@ -24,6 +25,7 @@ type job struct {
 	// Sessions for everything that is done one after the other; never used by two goroutines at once.
 	src, dst           *pgx.Conn
 	sourceVersion      int
+	standby            bool // the source is one
 	destinationVersion int
 	encoding           string // for both COPY commands; empty where both databases are UTF8 and nothing is converted
 	pgDump             string
@@ -92,6 +94,9 @@ func (j *job) open(ctx context.Context) (err error) {
 	if j.sourceVersion, err = schema.ServerVersion(ctx, j.src); err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
+	if err := j.src.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&j.standby); err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
 	if j.destinationVersion, err = schema.ServerVersion(ctx, j.dst); err != nil {
 		return fmt.Errorf("destination: %w", err)
 	}
@@ -105,106 +110,6 @@ func (j *job) open(ctx context.Context) (err error) {
 	}
 	j.pgDump, _, err = schema.FindPgDump(ctx, j.sourceVersion, j.destinationVersion)
 	return err
-}
-
-// evictSQL ends the sessions of an earlier run that are still there because their client vanished without a word. They could
-// not do harm, the fence sees to that, but hold locks and slots.
-const evictSQL = `
-SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
- WHERE application_name = $1 AND usename = current_user AND datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()`
-
-// takeOver makes this run the task's only one and finds out where the task stands. At the very beginning it creates the
-// publication, the slot and the ledger's row, in this order, and returns the slot's snapshot.
-func (j *job) takeOver(ctx context.Context) (snap *snapshot, err error) {
-	for _, conn := range []*pgx.Conn{j.src, j.dst} {
-		if _, err := conn.Exec(ctx, evictSQL, j.cfg.application()); err != nil {
-			return nil, fmt.Errorf("end sessions of an earlier run: %w", err)
-		}
-	}
-	if err := ledger.Ensure(ctx, j.dst); err != nil {
-		return nil, err
-	}
-	position, err := ledger.Read(ctx, j.dst, j.cfg.Task)
-	switch {
-	case errors.Is(err, ledger.ErrNoPosition):
-		if snap, err = j.beginTask(ctx); err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, err
-	default:
-		if err := j.checkSlot(ctx, position); err != nil {
-			return nil, err
-		}
-	}
-	if position, err = ledger.Raise(ctx, j.dst, j.cfg.Task); err == nil {
-		j.fence, j.start = position.Fence, position.LSN
-		j.marks.keys, err = ledger.Objects(ctx, j.dst, j.cfg.Task)
-	}
-	if err != nil && snap != nil {
-		snap.close()
-	}
-	return snap, err
-}
-
-// beginTask makes the task's traces on both sides. If it is interrupted before the ledger has the row, the next run finds no
-// row and begins again, dropping the slot.
-func (j *job) beginTask(ctx context.Context) (snap *snapshot, err error) {
-	position := ledger.Position{Task: j.cfg.Task, Slot: j.cfg.Slot}
-	if j.cfg.incremental() {
-		if err := j.createPublication(ctx); err != nil {
-			return nil, err
-		}
-		if snap, err = j.exportSlot(ctx, j.cfg.Slot, true); err != nil {
-			return nil, err
-		}
-		position.SystemID, position.Timeline, position.LSN = snap.system.SystemID, snap.system.Timeline, snap.lsn
-	}
-	if err := ledger.Begin(ctx, j.dst, position); err != nil {
-		if snap != nil {
-			snap.close()
-		}
-		return nil, err
-	}
-	return snap, nil
-}
-
-// checkSlot refuses to go on without the slot that has kept the changes since the beginning.
-func (j *job) checkSlot(ctx context.Context, p ledger.Position) error {
-	if p.Slot != j.cfg.Slot {
-		return &LostError{fmt.Sprintf("it was begun with slot %q, not %q", p.Slot, j.cfg.Slot)}
-	}
-	if !j.cfg.incremental() {
-		return nil
-	}
-	lost := "restart_lsn IS NULL"
-	if j.sourceVersion >= 130000 {
-		lost = "coalesce(wal_status = 'lost', true) OR " + lost
-	}
-	var gone bool
-	err := j.src.QueryRow(ctx, `SELECT `+lost+` FROM pg_catalog.pg_replication_slots
-		WHERE slot_name = $1 AND slot_type = 'logical' AND database = pg_catalog.current_database()`, j.cfg.Slot).Scan(&gone)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return &LostError{fmt.Sprintf("slot %q does not exist any more", j.cfg.Slot)}
-	case err != nil:
-		return fmt.Errorf("look for slot %s: %w", j.cfg.Slot, err)
-	case gone:
-		return &LostError{fmt.Sprintf("slot %q has lost changes", j.cfg.Slot)}
-	}
-	conn, err := j.cfg.Source.ConnectReplication(ctx, j.cfg.application())
-	if err != nil {
-		return err
-	}
-	defer closeRaw(conn)
-	system, err := pglogrepl.IdentifySystem(ctx, conn)
-	if err != nil {
-		return fmt.Errorf("identify the source: %w", err)
-	}
-	if system.SystemID != p.SystemID {
-		return &LostError{fmt.Sprintf("the source is another cluster (system identifier %s, not %s)", system.SystemID, p.SystemID)}
-	}
-	return nil
 }
 
 // round copies what is not copied yet under one snapshot. It asks for another round when tables were changed before they
@@ -233,12 +138,13 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	if retry {
 		return true, nil
 	}
-	if len(a.late) > 0 {
-		j.log.Warn("tables created after the task began do not belong to it", "tables", names(a.late))
-	}
-	archive, plan, err := j.dump(ctx, snap, a)
+	archive, plan, err := j.dump(ctx, snap.name, a.inv)
 	if err != nil {
 		return false, err
+	}
+	maps.DeleteFunc(a.late, func(n schema.Name, _ bool) bool { _, excluded := plan.Excludes(n); return excluded })
+	if len(a.late) > 0 {
+		j.log.Warn("tables created after the task began do not belong to it", "tables", names(a.late))
 	}
 	out := func(n schema.Name) bool { _, excluded := plan.Excludes(n); return excluded || left[n] || a.late[n] }
 	l, err := j.readLayout(ctx, a.inv)
@@ -262,9 +168,9 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 // position.
 func (j *job) freshSnapshot(ctx context.Context, copied map[string]pglogrepl.LSN) (*snapshot, error) {
 	if j.cfg.incremental() {
-		inv, err := schema.Read(ctx, j.src, j.cfg.Selection)
+		inv, err := j.readSource(ctx, j.src)
 		if err != nil {
-			return nil, fmt.Errorf("source: %w", err)
+			return nil, err
 		}
 		for i := range inv.Tables {
 			if _, ok := copied[unitName(inv, &inv.Tables[i]).String()]; !ok {
@@ -275,11 +181,12 @@ func (j *job) freshSnapshot(ctx context.Context, copied map[string]pglogrepl.LSN
 	return j.exportPlain(ctx)
 }
 
-func (j *job) dump(ctx context.Context, snap *snapshot, a *anchor) (*schema.Archive, *schema.Plan, error) {
+// dump reads the structure, under a snapshot if it has a name.
+func (j *job) dump(ctx context.Context, snapshot string, inv *schema.Inventory) (*schema.Archive, *schema.Plan, error) {
 	j.cfg.Report.Phase(PhaseStructure, 0, 0)
-	cfg := schema.DumpConfig{Endpoint: j.cfg.Source, PgDump: j.pgDump, Snapshot: snap.name, WorkDir: j.cfg.WorkDir}
+	cfg := schema.DumpConfig{Endpoint: j.cfg.Source, PgDump: j.pgDump, Snapshot: snapshot, WorkDir: j.cfg.WorkDir}
 	if !j.cfg.Selection.All {
-		for _, t := range a.inv.Tables {
+		for _, t := range inv.Tables {
 			cfg.Tables = append(cfg.Tables, t.Name)
 		}
 	}
@@ -287,7 +194,7 @@ func (j *job) dump(ctx context.Context, snap *snapshot, a *anchor) (*schema.Arch
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := archive.Plan(a.inv, j.cfg.Selection, schema.PlanOptions{Indexes: j.cfg.Indexes})
+	plan, err := archive.Plan(inv, j.cfg.Selection, schema.PlanOptions{Indexes: j.cfg.Indexes})
 	return archive, plan, err
 }
 

@@ -13,6 +13,8 @@ import (
 const (
 	// cleanupTimeout bounds what is done after the context has ended.
 	cleanupTimeout = 20 * time.Second
+	// closeTimeout bounds the end of one session.
+	closeTimeout = 3 * time.Second
 	// pollInterval is the pause between two looks at something no server announces.
 	pollInterval = 50 * time.Millisecond
 )
@@ -56,26 +58,29 @@ func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// closeConn ends a session and waits for the goroutine that closes one whose context had ended.
+// closeConn ends a session.
 func closeConn(conn *pgx.Conn) {
 	if conn != nil {
 		closeRaw(conn.PgConn())
 	}
 }
 
+// closeRaw ends a session and waits for the goroutine that closes one whose context had ended, but not long for a peer that
+// does not answer.
 func closeRaw(conn *pgconn.PgConn) {
-	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_ = conn.Close(ctx) // it is given up either way
 	select {
 	case <-conn.CleanupDone():
 	case <-ctx.Done():
+		_ = conn.Conn().Close()
 	}
 }
 
 // abandon ends a session in an unknown state: its command is cancelled, and nothing more is read or written.
 func abandon(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_ = conn.PgConn().CancelRequest(ctx) // the server notices the closed connection too, only later
 	_ = conn.PgConn().Conn().Close()

@@ -83,6 +83,10 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 		if t.Kind == schema.KindPartitioned {
 			continue // holds no rows
 		}
+		if t.Unlogged && j.standby {
+			j.log.Warn("a standby has no rows of unlogged tables", "table", t.Name.String())
+			continue
+		}
 		if leaf := dest.Table(t.Name); leaf != nil && leaf.Kind == schema.KindTable && unitName(dest, leaf) == name {
 			target = leaf
 		}
