@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"pgsyncd/sync/ledger"
@@ -18,6 +19,10 @@ const (
 	idleBytes    = 16 << 20
 )
 
+// The destination's tables are looked at again so often. What matters for correctness shows as a surprise at once; a trigger
+// that was made ENABLE ALWAYS does not.
+const rereadInterval = time.Minute
+
 // applier takes events from the queue and makes them durable in the destination. Its state belongs to the goroutine of run.
 type applier struct {
 	stream *Stream
@@ -29,6 +34,8 @@ type applier struct {
 	targets map[*relation]*target
 	rows    map[*target]map[string]rowStatement
 	args    [][]byte // scratch
+
+	read time.Time // when targets was begun
 
 	tx   *transaction // of the source, being assembled
 	skip bool         // its changes are in the destination already
@@ -64,6 +71,7 @@ func newApplier(s *Stream, dst *session, src *source) *applier {
 
 // reset forgets everything that was read about the destination's tables.
 func (a *applier) reset() {
+	a.read = time.Now()
 	a.targets = map[*relation]*target{}
 	a.rows = map[*target]map[string]rowStatement{}
 }
@@ -80,6 +88,9 @@ func (a *applier) run(ctx context.Context) error {
 	for {
 		if err := a.drained(ctx); err != nil {
 			return err
+		}
+		if !a.open && time.Since(a.read) >= rereadInterval {
+			a.reset()
 		}
 		events, err := a.src.queue.take(ctx, idle.C)
 		if err != nil {
@@ -174,11 +185,18 @@ func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 		if t == nil || e.tx.start < t.after {
 			continue
 		}
-		if t.root {
-			return c, false, permanentf("TRUNCATE of partition %s at %s: the destination has only the partitioned table %s",
-				r.name, e.tx.start, t.name)
-		}
 		c.truncated = append(c.truncated, t)
+	}
+	// Where the whole partitioned table is truncated, it is listed as well as its partitions.
+	listed := map[uint32]bool{}
+	for _, t := range c.truncated {
+		listed[t.oid] = listed[t.oid] || !t.root
+	}
+	for _, t := range c.truncated {
+		if !listed[t.oid] {
+			return c, false, permanentf("TRUNCATE of partition %s at %s: the destination has only the partitioned table %s",
+				t.relation.name, e.tx.start, t.name)
+		}
 	}
 	return c, len(c.truncated) > 0, nil
 }
@@ -249,11 +267,25 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	return a.commit(ctx, b.end, b)
 }
 
-// send queues the statements of a batch.
+// send queues the statements of a batch: set statements for what folds, row statements for the rest.
 func (a *applier) send(p *pipeline, b *batch) error {
-	for i := range b.changes {
-		if err := a.sendRow(p, &b.changes[i], i, quick); err != nil {
-			return err
+	for _, s := range plan(b.changes) {
+		rows := s.rows
+		for _, f := range s.order {
+			if s.folds[f.t] == nil || a.sendFold(p, f) {
+				continue
+			}
+			for i := s.from; i < s.to; i++ {
+				if b.changes[i].target == f.t {
+					rows = append(rows, i)
+				}
+			}
+			slices.Sort(rows)
+		}
+		for _, i := range rows {
+			if err := a.sendRow(p, &b.changes[i], i, quick); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

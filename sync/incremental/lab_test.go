@@ -124,7 +124,7 @@ func (l *lab) destination(sql string) { l.Helper(); l.exec(l.d, sql) }
 func (l *lab) exec(c *pgx.Conn, sql string) {
 	l.Helper()
 	if err := c.PgConn().Exec(l.Context(), sql).Close(); err != nil {
-		l.Fatalf("%v\n%s", err, sql)
+		l.Fatalf("%v\n%.500s", err, sql)
 	}
 }
 
@@ -133,7 +133,7 @@ func (l *lab) one(c *pgx.Conn, sql string) string {
 	l.Helper()
 	results, err := c.PgConn().Exec(l.Context(), sql).ReadAll()
 	if err != nil {
-		l.Fatalf("%v\n%s", err, sql)
+		l.Fatalf("%v\n%.500s", err, sql)
 	}
 	if len(results) != 1 || len(results[0].Rows) != 1 {
 		l.Fatalf("not one row: %s", sql)

@@ -55,6 +55,9 @@ func (d *pgoutput) message(data []byte) (e event, ok bool, err error) {
 	case pglogrepl.MessageTypeInsert, pglogrepl.MessageTypeUpdate, pglogrepl.MessageTypeDelete:
 		e, err = d.row(data[0], reader{data: data[1:]})
 		return e, err == nil, err
+	case pglogrepl.MessageTypeTruncate:
+		e, err = d.truncate(reader{data: data[1:]})
+		return e, err == nil, err
 	case pglogrepl.MessageTypeStreamStart, pglogrepl.MessageTypeStreamStop, pglogrepl.MessageTypeStreamCommit,
 		pglogrepl.MessageTypeStreamAbort:
 		return e, false, errors.New("not asked for")
@@ -95,21 +98,29 @@ func (d *pgoutput) control(m pglogrepl.Message) (e event, ok bool, err error) {
 	case *pglogrepl.RelationMessage:
 		d.define(m)
 		return e, false, nil
-	case *pglogrepl.TruncateMessage:
-		e = event{kind: kindTruncate, restart: m.Option&pglogrepl.TruncateOptionRestartIdentity != 0}
-		for _, oid := range m.RelationIDs {
-			r := d.relations[oid]
-			if r == nil {
-				return e, false, fmt.Errorf("relation %d was never described", oid)
-			}
-			r.counter.received.Add(1)
-			e.truncated = append(e.truncated, r)
-		}
-		return e, len(e.truncated) > 0, d.inside()
 	case *pglogrepl.OriginMessage, *pglogrepl.TypeMessage, *pglogrepl.LogicalDecodingMessage:
 		return e, false, nil
 	}
 	return e, false, fmt.Errorf("message %s is unknown", m.Type())
+}
+
+// truncate is parsed here because pglogrepl reserves memory for as many relations as a message claims to have.
+func (d *pgoutput) truncate(in reader) (event, error) {
+	n := in.uint32()
+	e := event{kind: kindTruncate, restart: in.byte()&pglogrepl.TruncateOptionRestartIdentity != 0}
+	if in.short || n == 0 || int64(n)*4 != int64(len(in.data)) {
+		return e, errShort
+	}
+	for range n {
+		oid := in.uint32()
+		r := d.relations[oid]
+		if r == nil {
+			return e, fmt.Errorf("relation %d was never described", oid)
+		}
+		r.counter.received.Add(1)
+		e.truncated = append(e.truncated, r)
+	}
+	return e, d.inside()
 }
 
 func (d *pgoutput) inside() error {

@@ -1,0 +1,192 @@
+package incremental
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"strconv"
+)
+
+// OIDs of built-in types whose binary form is made here (src/include/catalog/pg_type.dat).
+const (
+	oidBool    = 16
+	oidBytea   = 17
+	oidInt8    = 20
+	oidInt2    = 21
+	oidInt4    = 23
+	oidText    = 25
+	oidOID     = 26
+	oidJSON    = 114
+	oidFloat4  = 700
+	oidFloat8  = 701
+	oidBpchar  = 1042
+	oidVarchar = 1043
+	oidDate    = 1082
+	oidTime    = 1114 // timestamp
+	oidTimeTZ  = 1184 // timestamptz
+	oidNumeric = 1700
+	oidUUID    = 2950
+	oidJSONB   = 3802
+
+	oidInt8Array = 1016
+	oidTextArray = 1009
+)
+
+// arrayParam is how one column's values travel as one array parameter.
+type arrayParam struct {
+	typeOID uint32 // of the parameter
+	element uint32 // of its elements, for the binary format
+	binary  func(out, value []byte) ([]byte, bool)
+	cast    bool // elements are text and have to be cast to the column's type
+	comma   byte // delimiter of the text format
+}
+
+// arrayOf chooses the form: binary where that is made easily, else the array type's text format, else an array of text.
+func arrayOf(c *targetColumn) arrayParam {
+	if f, ok := binaryForms[c.typeOID]; ok && c.arrayOID != 0 {
+		return arrayParam{typeOID: c.arrayOID, element: c.typeOID, binary: f}
+	}
+	if c.arrayOID != 0 && len(c.delimiter) == 1 {
+		return arrayParam{typeOID: c.arrayOID, comma: c.delimiter[0]}
+	}
+	return arrayParam{typeOID: oidTextArray, element: oidText, binary: raw, cast: true}
+}
+
+// format is the format code of the parameter.
+func (p arrayParam) format() int16 {
+	if p.binary != nil {
+		return 1
+	}
+	return 0
+}
+
+// encode writes n values; false when one of them has no binary form.
+func (p arrayParam) encode(n int, value func(i int) []byte) ([]byte, bool) {
+	if p.binary == nil {
+		return encodeText(n, p.comma, value), true
+	}
+	out := make([]byte, 0, 20+n*12)
+	out = binary.BigEndian.AppendUint32(out, 1) // dimensions
+	out = binary.BigEndian.AppendUint32(out, 1) // NULLs are possible
+	out = binary.BigEndian.AppendUint32(out, p.element)
+	out = binary.BigEndian.AppendUint32(out, uint32(n))
+	out = binary.BigEndian.AppendUint32(out, 1) // lower bound
+	for i := range n {
+		v := value(i)
+		if v == nil {
+			out = append(out, 0xff, 0xff, 0xff, 0xff)
+			continue
+		}
+		at := len(out)
+		out = append(out, 0, 0, 0, 0)
+		var ok bool
+		if out, ok = p.binary(out, v); !ok {
+			return nil, false
+		}
+		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
+	}
+	return out, true
+}
+
+// encodeText writes an array in text format (PostgreSQL documentation, "Arrays", "Array Input and Output Syntax").
+func encodeText(n int, comma byte, value func(i int) []byte) []byte {
+	out := []byte{'{'}
+	for i := range n {
+		if i > 0 {
+			out = append(out, comma)
+		}
+		v := value(i)
+		if v == nil {
+			out = append(out, "NULL"...)
+			continue
+		}
+		out = append(out, '"')
+		for _, c := range v {
+			if c == '"' || c == '\\' {
+				out = append(out, '\\')
+			}
+			out = append(out, c)
+		}
+		out = append(out, '"')
+	}
+	return append(out, '}')
+}
+
+// binaryForms turn a value's text into what the type's receive function takes.
+var binaryForms = map[uint32]func(out, v []byte) ([]byte, bool){
+	oidText: raw, oidVarchar: raw, oidBpchar: raw, oidJSON: raw,
+	oidJSONB:  func(out, v []byte) ([]byte, bool) { return append(append(out, 1), v...), true }, // version 1
+	oidBool:   func(out, v []byte) ([]byte, bool) { return append(out, boolByte(string(v) == "t")-'0'), len(v) == 1 },
+	oidInt2:   integer(16),
+	oidInt4:   integer(32),
+	oidInt8:   integer(64),
+	oidOID:    unsigned,
+	oidFloat4: float(32),
+	oidFloat8: float(64),
+	oidBytea:  hexBytes,
+	oidUUID:   uuidBytes,
+}
+
+func raw(out, v []byte) ([]byte, bool) { return append(out, v...), true }
+
+func integer(bits int) func(out, v []byte) ([]byte, bool) {
+	return func(out, v []byte) ([]byte, bool) {
+		n, err := strconv.ParseInt(string(v), 10, bits)
+		if err != nil {
+			return nil, false
+		}
+		switch bits {
+		case 16:
+			return binary.BigEndian.AppendUint16(out, uint16(n)), true
+		case 32:
+			return binary.BigEndian.AppendUint32(out, uint32(n)), true
+		}
+		return binary.BigEndian.AppendUint64(out, uint64(n)), true
+	}
+}
+
+func unsigned(out, v []byte) ([]byte, bool) {
+	n, err := strconv.ParseUint(string(v), 10, 32)
+	return binary.BigEndian.AppendUint32(out, uint32(n)), err == nil
+}
+
+// float relies on the shortest or 17 (9) digits that the source writes: they name exactly one value. Not a number and the
+// infinities have several names in Go's parser, of which the server writes one each.
+func float(bits int) func(out, v []byte) ([]byte, bool) {
+	return func(out, v []byte) ([]byte, bool) {
+		f, err := strconv.ParseFloat(string(v), bits)
+		if err != nil {
+			return nil, false
+		}
+		if math.IsNaN(f) {
+			f = math.Float64frombits(0x7ff8000000000000)
+		}
+		if bits == 32 {
+			return binary.BigEndian.AppendUint32(out, math.Float32bits(float32(f))), true
+		}
+		return binary.BigEndian.AppendUint64(out, math.Float64bits(f)), true
+	}
+}
+
+func hexBytes(out, v []byte) ([]byte, bool) {
+	if len(v) < 2 || v[0] != '\\' || v[1] != 'x' {
+		return nil, false
+	}
+	out, err := hex.AppendDecode(out, v[2:])
+	return out, err == nil
+}
+
+func uuidBytes(out, v []byte) ([]byte, bool) {
+	if len(v) != 36 {
+		return nil, false
+	}
+	plain := make([]byte, 0, 32)
+	for i, c := range v {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			continue
+		}
+		plain = append(plain, c)
+	}
+	out, err := hex.AppendDecode(out, plain)
+	return out, err == nil
+}

@@ -1,0 +1,72 @@
+// Package incremental carries the changes of a source database into a destination, continuously and exactly once.
+//
+//	source ── link ── decoder ──► queue ──► assemble ──► plan ──► sets │ rows ──► COMMIT ──► progress
+//	             ▲ status                                            └── replay (exact path)      │
+//	             └──────────────────────────── confirmed position ◄─────────────────────────────────┘
+//
+// link.go receives and answers, pgoutput.go decodes into events, queue.go holds them, apply.go assembles whole transactions and
+// owns the destination's transaction, fold.go and sets.go apply net changes set by set, rows.go change by change,
+// replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go.
+//
+// # State
+//
+// The stream owns no durable state of its own. The position is a row in the destination (package ledger): the end of the last
+// source commit that is in there, written in the same transaction as its rows. The slot of the source is only told what may
+// be forgotten.
+//
+// # Why every change arrives, and arrives once
+//
+// Let P be the ledger's position. The claim: the destination holds exactly the source's transactions that ended at or before P,
+// completely and in the order of their commits.
+//
+//   - Only COMMIT moves P, and it moves P and the rows together. A transaction of the destination holds whole transactions of
+//     the source and no part of another: one that is larger than a batch is applied in pieces, but committed at its end.
+//   - A commit is durable before anything is concluded from it: synchronous_commit is on in this session whatever the database's
+//     settings say. A COMMIT without an answer ends the stream; whether it took effect is read from the ledger.
+//   - Nobody else moves P meanwhile. Run raises the fence first; that waits for transactions of former owners which hold the
+//     row, so the position it returns is final for them, and all they may still try fails: each transaction first locks the
+//     row under the fence and the position it expects.
+//   - Nothing after P is missing from the stream. The source may forget what was confirmed, and the confirmed position is always
+//     a P that is committed. When the stream starts, the slot's own position must not exceed P (the server would silently start
+//     there instead), and slot, plugin, database, cluster and timeline must be the ones P belongs to; the slot is looked at
+//     once more after it has been acquired, when nobody else can change it.
+//   - Nothing up to P comes twice. Commit records follow each other in the WAL and do not overlap, and transactions are sent in
+//     the order of their commits, so a transaction whose commit record starts before P has ended there: it is skipped. The
+//     position of single changes plays no role; those of a later commit may well lie before those of an earlier one.
+//   - A keepalive says that everything which committed before its position has been sent. It says nothing about what has been
+//     applied, so it travels through the queue behind what was sent before it, and moves P when its turn comes.
+//   - A copied table shows exactly the commits whose record starts before the position of its snapshot: those are skipped for
+//     that table, all others applied.
+//
+// # Why every change is applied as it was made
+//
+// Every statement's row count is checked. The quick ways, sets and pipelined rows, are optimistic: any surprise, be it an error
+// or a count, rolls the batch back and replays it in the order of the source, row by row. What the source did can be done
+// there, however keys were swapped and whatever is unique, because each step starts from the state that the source's step
+// started from; if it cannot be done, the destination's rows differ, and that is a conflict: the policy skips it, overwrites
+// it, or stops the task, and it is recorded in each case.
+//
+// Changes fold into one per row only where that cannot be told from the order of the source: the key identifies the row in both
+// databases, nothing else is unique or exclusive in the destination's table, and no trigger or rule there fires for this
+// session. Deletes come first, then updates, then inserts, so that a key is free before it is taken. TRUNCATE, and a table's
+// new shape, divide a batch. Tables without a key fold into the number of equal rows that come or go.
+//
+// Not covered: with session_replication_role = replica PostgreSQL does not check deferrable unique constraints, so rows that
+// violate one because the destination had rows of its own are not noticed. A row that is inserted and deleted within one
+// batch leaves no trace, hence no conflict with a row that the destination had under that key.
+//
+// # Goroutines
+//
+// Run has four, and awaits them: receive (reads and decodes; waits only for room in the queue), report (status messages; waits
+// for nobody, so the source is answered however long the applier takes), heartbeat, and the applier in run.
+//
+// # Memory
+//
+// Decoded changes take at most twice BatchBytes: the queue, and the batch being applied. Parameters of set statements take up to
+// as much again. A single value counts in full, whatever its size.
+//
+// # Failure
+//
+// Run returns on the first fault and leaves nothing behind but the slot and the ledger. A new Stream goes on from there. Errors
+// that will not go away by themselves implement Permanent() bool.
+package incremental
