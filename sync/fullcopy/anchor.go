@@ -29,8 +29,8 @@ type anchor struct {
 
 func (a *anchor) close() { closeConn(a.conn) }
 
-// holdTables imports the snapshot, takes the inventory and the locks, and finds out which locks came too late.
-func (j *job) holdTables(ctx context.Context, snap *snapshot) (_ *anchor, err error) {
+// newAnchor imports the snapshot and takes the inventory.
+func (j *job) newAnchor(ctx context.Context, snap *snapshot) (_ *anchor, err error) {
 	conn, err := j.cfg.Source.Connect(ctx, j.cfg.application())
 	if err != nil {
 		return nil, err
@@ -55,18 +55,20 @@ func (j *job) holdTables(ctx context.Context, snap *snapshot) (_ *anchor, err er
 			return nil, err
 		}
 	}
+	return a, nil
+}
+
+// holdTables takes the locks, and finds out which came too late.
+func (j *job) holdTables(ctx context.Context, a *anchor) error {
 	j.cfg.Report.Phase(PhaseSnapshot+": locking tables", 0, len(a.inv.Tables))
 	var tables []*schema.Table
 	for i := range a.inv.Tables {
 		tables = append(tables, &a.inv.Tables[i])
 	}
 	if err := a.lock(ctx, tables); err != nil {
-		return nil, err
+		return err
 	}
-	if err := a.findChanged(ctx, j.src); err != nil {
-		return nil, err
-	}
-	return a, nil
+	return a.findChanged(ctx, j.src)
 }
 
 // readSource takes the inventory of what is to be copied.

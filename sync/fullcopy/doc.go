@@ -14,7 +14,13 @@
 //   - A table that was truncated or rewritten between L and its first lock has a new file whose rows S does not show, and the
 //     stream carries no inserts for a rewrite. An anchor session locks every table, then compares file node, columns and
 //     place among partitions under S with the present; tables that differ are left to a further round with a new snapshot.
+//   - A loader looks at the file node once more when it has copied a table: its own lock keeps it from then on, should the
+//     anchor's session have died before.
 //   - What the servers say they sent and stored is compared for every COPY.
+//
+// Whoever wants a stronger lock on a table waits for the anchor, and whoever comes after him waits for him, our own sessions
+// included; no server would see a deadlock in that. So pg_dump, which locks too, has ended before the anchor locks, and a
+// table that a loader cannot lock soon is left to a further round, before which the anchor lets go.
 //
 // Rows arrive in units: a destination table with all that feeds it. The ledger in the destination records each unit with the
 // position L of the snapshot it was copied under, in the transaction that completes it. After a crash finished units stay

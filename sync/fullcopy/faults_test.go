@@ -203,3 +203,52 @@ func TestSlotLost(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// Somebody who waits to lock a table that is queued behind a long copy waits for the anchor, and the loader would wait for
+// him. He gets his turn, and the table is copied after that.
+func TestGiveWay(t *testing.T) {
+	t.Parallel()
+	w := setup(t, `CREATE TABLE long (w int, n int, t text); INSERT INTO long SELECT 0, i, repeat('x', 100) FROM generate_series(1, 50000) i;
+		CREATE TABLE short AS SELECT * FROM long LIMIT 10`)
+	w.incremental()
+	w.cfg.Workers = 1
+	_, destination := w.through(t)
+	destination.Throttle(1 << 20)
+	wait := w.background(t.Context())
+	w.untilDestination(t, "EXISTS (SELECT FROM pg_stat_progress_copy WHERE datname = current_database())")
+	truncated := make(chan error, 1)
+	go func() {
+		_, err := w.src.Exec(context.WithoutCancel(t.Context()), "TRUNCATE short; INSERT INTO short VALUES (1, 1, 'new')")
+		truncated <- err
+	}()
+	w.untilSource(t, "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'short'::regclass)")
+	destination.Throttle(0)
+	if err := errors.Join(wait(), <-truncated); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "positions", value[int](t, w.dst, "SELECT count(DISTINCT lsn) FROM pgsyncd.copied"), 2)
+	w.follow(t)
+	testenv.MustEqual(t, w.src, w.dst)
+}
+
+// Without its anchor a table can be rewritten in the middle of the round; the loader that comes to it finds out.
+func TestAnchorLost(t *testing.T) {
+	t.Parallel()
+	w := setup(t, `CREATE TABLE long (w int, n int, t text); INSERT INTO long SELECT 0, i, repeat('x', 100) FROM generate_series(1, 50000) i;
+		CREATE TABLE short AS SELECT * FROM long LIMIT 10`)
+	w.incremental()
+	w.cfg.Workers = 1
+	_, destination := w.through(t)
+	destination.Throttle(1 << 20)
+	wait := w.background(t.Context())
+	w.untilDestination(t, "EXISTS (SELECT FROM pg_stat_progress_copy WHERE datname = current_database())")
+	exec(t, w.src, `SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+		WHERE relation = 'short'::regclass AND mode = 'AccessShareLock' AND application_name LIKE 'pgsyncd%'`)
+	exec(t, w.src, "TRUNCATE short; INSERT INTO short VALUES (1, 1, 'new')")
+	destination.Throttle(0)
+	if err := wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.follow(t)
+	testenv.MustEqual(t, w.src, w.dst)
+}

@@ -18,6 +18,13 @@ import (
 // busyInterval is the pause between two attempts on a table that another task is copying into.
 const busyInterval = time.Second
 
+// lockPatience is how long a loader waits for a lock that the anchor holds too. Waiting means that somebody stands between
+// them who waits for the anchor; only the end of the round resolves that.
+const lockPatience = "500ms"
+
+// errMoved reports that a table was rewritten although the anchor should have prevented it: its session has died.
+var errMoved = errors.New("the table was rewritten after the snapshot")
+
 // loader copies the rows of one round.
 type loader struct {
 	*job
@@ -61,6 +68,9 @@ func (p *pair) open(ctx context.Context) (err error) {
 	}
 	if err = p.snap.begin(ctx, p.source); err != nil {
 		return err
+	}
+	if _, err = p.source.Exec(ctx, "SET LOCAL lock_timeout = '"+lockPatience+"'"); err != nil {
+		return fmt.Errorf("limit the wait for locks: %w", err)
 	}
 	p.destination, err = p.connectDestination(ctx)
 	return err
@@ -110,6 +120,12 @@ func (p *pair) work(ctx context.Context, w *load) error {
 	err = fmt.Errorf("copy %s: %w", w, err)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if sqlState(err) == "55P03" || errors.Is(err, errMoved) { // sessions on the destination wait for locks without limit
+		p.log.Info("table is left to a further round", "table", w.unit.name.String(), "error", err)
+		w.unit.failed.Store(true)
+		p.tables.giveWay(w.unit)
+		return nil
 	}
 	if !concernsTable(err) {
 		return err
@@ -211,6 +227,16 @@ func (p *pair) copy(ctx context.Context, piece piece, freeze bool) error {
 	}
 	rows, err := r.run(ctx)
 	moved.end(rows, err)
+	if err != nil {
+		return err
+	}
+	// Read past the snapshot, and under the lock this session has by now.
+	var node uint32
+	t := piece.feed.source
+	err = p.source.QueryRow(ctx, "SELECT coalesce(pg_catalog.pg_relation_filenode($1::oid), 0)", t.OID).Scan(&node)
+	if err == nil && node != t.Filenode {
+		err = errMoved
+	}
 	return err
 }
 

@@ -19,16 +19,18 @@ type tables struct {
 	known   map[schema.Name]*TableProgress
 	done    int // rows committed
 	refused []TableFailure
+	yielded bool // a unit was left to the next round
 }
 
 func newTables(report Reporter) *tables {
 	return &tables{report: report, known: map[schema.Name]*TableProgress{}}
 }
 
-// expect announces the tables of a round.
+// expect announces the tables of a round and forgets what the last one could not copy.
 func (t *tables) expect(units []*unit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.refused, t.yielded = nil, false
 	for _, u := range units {
 		for _, f := range u.feeds {
 			if t.known[f.source.Name] == nil {
@@ -94,6 +96,14 @@ func (t *tables) refuse(u *unit, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.refused = append(t.refused, TableFailure{Table: u.name, Err: err})
+}
+
+// giveWay leaves a unit to the next round.
+func (t *tables) giveWay(u *unit) {
+	t.each(u, func(p *TableProgress) { p.State = TablePending })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.yielded = true
 }
 
 // moved counts what one COPY moves.

@@ -113,7 +113,7 @@ func (j *job) open(ctx context.Context) (err error) {
 }
 
 // round copies what is not copied yet under one snapshot. It asks for another round when tables were changed before they
-// could be locked. snap is nil when the round has to make its own.
+// could be locked, or gave way to somebody who waits for them. snap is nil when the round has to make its own.
 func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error) {
 	copied, err := ledger.Copied(ctx, j.dst, j.cfg.Task)
 	if err == nil && snap == nil {
@@ -126,11 +126,17 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 		return false, err
 	}
 	defer snap.close()
-	a, err := j.holdTables(ctx, snap)
+	a, err := j.newAnchor(ctx, snap)
 	if err != nil {
 		return false, err
 	}
 	defer a.close()
+	// pg_dump locks the same tables and has to be done before: behind whoever waits for the anchor to let go, it would wait for
+	// ever. What it says of a table that is gone by now is not heard if that is why it failed.
+	archive, plan, dumpErr := j.dump(ctx, snap.name, a.inv)
+	if err := j.holdTables(ctx, a); err != nil {
+		return false, err
+	}
 	left, retry := a.postponed(copied)
 	if len(left) > 0 {
 		j.log.Info("tables changed before they could be locked", "tables", names(left))
@@ -138,9 +144,8 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	if retry {
 		return true, nil
 	}
-	archive, plan, err := j.dump(ctx, snap.name, a.inv)
-	if err != nil {
-		return false, err
+	if dumpErr != nil {
+		return false, dumpErr
 	}
 	maps.DeleteFunc(a.late, func(n schema.Name, _ bool) bool { _, excluded := plan.Excludes(n); return excluded })
 	if len(a.late) > 0 {
@@ -158,8 +163,11 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	if err := j.fill(ctx, o, plan, snap, a, copied, out); err != nil {
 		return false, err
 	}
-	if len(left) > 0 {
+	switch {
+	case len(left) > 0, j.tables.yielded:
 		return true, nil
+	case len(j.tables.refused) > 0:
+		return false, errors.Join(&TablesError{j.tables.refused}, o.err())
 	}
 	return false, j.finish(ctx, o, plan)
 }
@@ -264,13 +272,7 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 		l := &loader{job: j, snap: snap, copied: func(u *unit) { b.start(ctx, u) }}
 		return l.run(ctx, loads)
 	})
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if len(j.tables.refused) > 0 {
-		return errors.Join(&TablesError{j.tables.refused}, o.err())
-	}
-	return nil
+	return group.Wait()
 }
 
 // claimParted claims the units whose rows come in several transactions, before the first of these.
