@@ -15,7 +15,7 @@ type column struct{ name, typ string }
 
 var (
 	testColumns     = []column{{"endpoint", "text"}, {"item", "text"}, {"result", "text"}, {"found", "text"}, {"suggestion", "text"}}
-	compareColumns  = []column{{"run_id", "bigint"}}
+	compareColumns  = []column{{"run_id", "int8"}}
 	scheduleColumns = []column{{"schedule", "text"}, {"next_run", "timestamptz"}}
 	createColumns   = []column{{"statement", "text"}}
 	helpColumns     = []column{{"statement", "text"}, {"synopsis", "text"}, {"description", "text"}}

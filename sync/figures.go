@@ -40,7 +40,8 @@ type figures struct {
 	progress incremental.Progress
 	baseRows int64 // applied by earlier streams
 	baseTxns int64
-	worked   int64 // grows with every piece of work done
+	walEnd   pglogrepl.LSN // of the source, when it was last looked at
+	worked   int64         // grows with every piece of work done
 	rows     rate
 	bytes    rate
 }
@@ -249,13 +250,9 @@ func (f *figures) conflicts(n int) {
 func (f *figures) source(end pglogrepl.LSN, confirmed *pglogrepl.LSN, retained *int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.st.SourceLSN, f.st.SlotWALBytes = lsnText(end), retained
+	f.walEnd, f.st.SourceLSN, f.st.SlotWALBytes = end, lsnText(end), retained
 	if confirmed != nil {
 		f.st.ConfirmedLSN = lsnText(*confirmed)
-	}
-	lag := max(int64(end)-int64(f.progress.Applied), 0)
-	if f.progress.Applied > 0 {
-		f.st.LagBytes = &lag
 	}
 	f.changed = true
 }
@@ -270,6 +267,11 @@ func (f *figures) status(now time.Time) (catalog.Status, bool) {
 		f.st.RowsPerS = f.rows.per(f.st.RowsApplied, now)
 		delay := f.delay(now).Milliseconds()
 		f.st.DelayMs = &delay
+	}
+	f.st.LagBytes = nil
+	if f.progress.Applied > 0 && f.walEnd > 0 {
+		lag := max(int64(f.walEnd)-int64(f.progress.Applied), 0)
+		f.st.LagBytes = &lag
 	}
 	changed := f.changed || before.RowsPerS != f.st.RowsPerS || before.DelayMs == nil != (f.st.DelayMs == nil) ||
 		before.DelayMs != nil && *before.DelayMs != *f.st.DelayMs || before.CopyBytesPerS != f.st.CopyBytesPerS

@@ -156,9 +156,6 @@ func (r *runner) finishFull(ctx context.Context) error {
 
 // follow streams changes until ctx ends or a fault.
 func (r *runner) follow(ctx context.Context) error {
-	if r.task.State == catalog.StateStarting {
-		r.fire(ctx, catalog.EventFullBegun, catalog.Change{})
-	}
 	st, err := r.newStream()
 	if err != nil {
 		return err
@@ -170,10 +167,10 @@ func (r *runner) follow(ctx context.Context) error {
 	r.stream.Store(st)
 	defer r.stream.Store(nil)
 	if r.figures.awaitLife(ctx, done) {
-		if r.task.State == catalog.StateFault && st.Applied() < r.notes.CopiedAt {
-			r.fire(ctx, catalog.EventRecoveredFull, catalog.Change{})
-		}
 		// Units may have been copied at different positions; only past the highest do they fit together.
+		if st.Applied() < r.notes.CopiedAt && r.task.State != catalog.StateFull {
+			r.fire(ctx, catalog.EventFullBegun, catalog.Change{})
+		}
 		if st.WaitApplied(ctx, r.notes.CopiedAt) == nil {
 			r.figures.phase(phaseNameIncremental)
 			r.fire(ctx, catalog.EventIncrementalBegun, catalog.Change{})
