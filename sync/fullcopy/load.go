@@ -234,7 +234,7 @@ func (p *pair) copy(ctx context.Context, piece piece, freeze bool) error {
 	var node uint32
 	t := piece.feed.source
 	err = p.source.QueryRow(ctx, "SELECT coalesce(pg_catalog.pg_relation_filenode($1::oid), 0)", t.OID).Scan(&node)
-	if err == nil && false {
+	if err == nil && node != t.Filenode {
 		err = errMoved
 	}
 	return err
