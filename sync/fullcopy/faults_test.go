@@ -77,8 +77,8 @@ func TestChangedBeforeLock(t *testing.T) {
 	}
 }
 
-// The same with a slot: the rounds have positions of their own. VACUUM FULL cannot run in a transaction, so the tables are
-// changed while the answer to the slot's creation is held back.
+// The same with a slot: the rounds have positions of their own. What a rewrite leaves is in no stream. The tables are changed
+// while the answer to the slot's creation is held back.
 func TestRewrittenAfterSlot(t *testing.T) {
 	t.Parallel()
 	w := setup(t, `CREATE TABLE late (w int, n int, t text); INSERT INTO late SELECT 0, i, 't' FROM generate_series(1, 1000) i;
@@ -90,8 +90,9 @@ func TestRewrittenAfterSlot(t *testing.T) {
 	})
 	wait := w.background(t.Context())
 	<-created
-	exec(t, w.src, "TRUNCATE late; INSERT INTO late SELECT 1, i, 'after' FROM generate_series(1, 100) i")
+	exec(t, w.src, "INSERT INTO late SELECT 1, i, 'after' FROM generate_series(1, 100) i")
 	exec(t, w.src, "VACUUM FULL late")
+	exec(t, w.src, "ALTER TABLE late ALTER COLUMN n TYPE int USING n + 0") // of the same type, so that no definition differs
 	exec(t, w.src, "INSERT INTO early VALUES (1, 1, 'after')")
 	source.Resume()
 	if err := wait(); err != nil {
@@ -244,7 +245,7 @@ func TestAnchorLost(t *testing.T) {
 	w.untilDestination(t, "EXISTS (SELECT FROM pg_stat_progress_copy WHERE datname = current_database())")
 	exec(t, w.src, `SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
 		WHERE relation = 'short'::regclass AND mode = 'AccessShareLock' AND application_name LIKE 'pgsyncd%'`)
-	exec(t, w.src, "TRUNCATE short; INSERT INTO short VALUES (1, 1, 'new')")
+	exec(t, w.src, "ALTER TABLE short ALTER COLUMN n TYPE int USING n + 0")
 	destination.Throttle(0)
 	if err := wait(); err != nil {
 		t.Fatal(err)
