@@ -76,7 +76,7 @@ func run(ctx context.Context) (err error) {
 	}
 	for round := 1; round == 1 || time.Since(s.started) < duration; round++ {
 		if err := s.round(ctx, round); err != nil {
-			return fmt.Errorf("round %d, SEED=%d: %w", round, seed, err)
+			return errors.Join(fmt.Errorf("round %d, SEED=%d: %w", round, seed, err), s.explain(ctx))
 		}
 	}
 	s.say("equal after every round; kills: %v", s.kills)
@@ -282,6 +282,17 @@ func (s *soak) kill(ctx context.Context) error {
 		proxies[side].Reset()
 	}
 	return nil
+}
+
+// explain shows what the daemon itself says about a failure.
+func (s *soak) explain(ctx context.Context) error {
+	const questions = `\x on
+SELECT task, state, phase, lag_bytes, error, error_detail, error_hint FROM sync_status;
+SELECT time, level, event, message, detail FROM sync_log ORDER BY time DESC LIMIT 30;
+SELECT * FROM sync_conflicts LIMIT 5;`
+	stdout, stderr, err := s.daemon.RunPSQL(ctx, s.daemon.SocketString(), questions)
+	s.say("%s%s", stdout, stderr)
+	return err
 }
 
 func (s *soak) close() error {
