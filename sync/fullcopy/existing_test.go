@@ -94,6 +94,26 @@ func TestExistingUseNotEmpty(t *testing.T) {
 	}
 }
 
+// Tables that cannot take the rows are named, the others are copied.
+func TestMisfits(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "CREATE TABLE lacks (a int, b int); CREATE TABLE generates (a int, b int); CREATE TABLE good (a int); INSERT INTO good VALUES (1)")
+	w.cfg.ExistingObjects = fullcopy.ExistingUse
+	w.destination.Exec(t, w.to, "CREATE TABLE lacks (a int); CREATE TABLE generates (a int, b int GENERATED ALWAYS AS (a + 1) STORED)")
+	_, err := fullcopy.Run(t.Context(), w.cfg)
+	var tables *fullcopy.TablesError
+	if !errors.As(err, &tables) || len(tables.Failures) != 2 {
+		t.Fatalf("got %v", err)
+	}
+	testenv.MustEqual(t, w.src, w.dst, "public.good")
+
+	w = setup(t, "CREATE TABLE t (r regclass)")
+	w.cfg.Format = fullcopy.FormatBinary
+	if _, err := fullcopy.Run(t.Context(), w.cfg); !errors.As(err, &tables) {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestExistingReplace(t *testing.T) {
 	t.Parallel()
 	w := setup(t, shop)

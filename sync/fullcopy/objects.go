@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"pgsyncd/sync/ledger"
@@ -158,7 +159,8 @@ func (j *job) once(ctx context.Context, conn *pgx.Conn, key, sql string) error {
 // are taken in any case: they are shared places, not data.
 func (o *objects) existed(e schema.Entry, err error) bool {
 	code := sqlState(err)
-	if code == "42P06" {
+	// What a superuser has installed cannot be commented on by others.
+	if code == "42P06" || code == "42501" && e.Desc == "COMMENT" && strings.HasPrefix(e.Tag, "EXTENSION ") {
 		return true
 	}
 	if o.cfg.ExistingObjects != ExistingUse && o.cfg.ExistingObjects != ExistingAppend {

@@ -235,23 +235,23 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 	if err != nil {
 		return fmt.Errorf("destination: %w", err)
 	}
-	units, err := j.makeUnits(a.inv, dest, snap.lsn, func(n schema.Name) bool { return !out(n) })
-	if err != nil {
-		return err
-	}
+	units := j.makeUnits(a.inv, dest, snap.lsn, func(n schema.Name) bool { return !out(n) })
 	if err := j.findBlocked(ctx, dest, units); err != nil {
 		return err
 	}
+	j.tables.expect(units)
 	var missing, ready []*unit
 	for _, u := range units {
 		lsn, done := copied[u.name.String()]
-		if done {
+		switch {
+		case done:
 			u.lsn, ready = lsn, append(ready, u)
-		} else {
+		case u.misfit != nil:
+			j.tables.refuse(u, fmt.Errorf("copy %s: %w", u.name, u.misfit))
+		default:
 			missing = append(missing, u)
 		}
 	}
-	j.tables.expect(units)
 	loads, err := j.makeLoads(ctx, a.conn, missing)
 	if err != nil {
 		return err

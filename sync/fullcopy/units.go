@@ -25,6 +25,7 @@ type unit struct {
 	blocked  bool         // a foreign key of another table refers to it: TRUNCATE would be refused
 	unloaded atomic.Int32 // loads not committed yet
 	failed   atomic.Bool
+	misfit   error // why the destination's table cannot take the rows
 }
 
 // feed is one source table and where its rows go.
@@ -62,8 +63,7 @@ func unitName(inv *schema.Inventory, t *schema.Table) schema.Name {
 }
 
 // makeUnits groups the tables that keep accepts into units. dest is the inventory of the destination.
-func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep func(schema.Name) bool) ([]*unit, error) {
-	var units []*unit
+func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep func(schema.Name) bool) (units []*unit) {
 	byName := map[schema.Name]*unit{}
 	for i := range inv.Tables {
 		t := &inv.Tables[i]
@@ -71,15 +71,16 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 		if !keep(name) {
 			continue
 		}
-		target := dest.Table(name)
-		if target == nil {
-			return nil, fmt.Errorf("table %s does not exist in the destination", name)
-		}
-		u := byName[name]
+		u, target := byName[name], dest.Table(name)
 		if u == nil {
-			u = &unit{name: name, kind: target.Kind, lsn: lsn, fresh: j.cfg.ExistingObjects != ExistingAppend}
+			u = &unit{name: name, lsn: lsn, fresh: j.cfg.ExistingObjects != ExistingAppend}
 			byName[name], units = u, append(units, u)
 		}
+		if target == nil {
+			target = &schema.Table{Name: name}
+			u.misfit = &UnitError{name, "does not exist", "Create it, or drop what has its name in the destination."}
+		}
+		u.kind = target.Kind
 		if t.Kind == schema.KindPartitioned {
 			continue // holds no rows
 		}
@@ -90,44 +91,41 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 		if leaf := dest.Table(t.Name); leaf != nil && leaf.Kind == schema.KindTable && unitName(dest, leaf) == name {
 			target = leaf
 		}
-		f, err := j.makeFeed(t, target)
-		if err != nil {
-			return nil, err
-		}
+		f := &feed{source: t, target: target.Name, kind: target.Kind}
 		u.feeds = append(u.feeds, f)
+		if err := j.pairColumns(f, t.Columns, target.Columns); err != nil && u.misfit == nil {
+			u.misfit = err
+		}
 	}
-	return units, nil
+	return units
 }
 
-// makeFeed pairs the columns by name. Columns that the destination generates are left to it.
-func (j *job) makeFeed(t, target *schema.Table) (*feed, error) {
-	f := &feed{source: t, target: target.Name, kind: target.Kind, binary: j.encoding == ""}
-	for _, c := range t.Columns {
-		i := slices.IndexFunc(target.Columns, func(o schema.Column) bool { return o.Name == c.Name })
+// pairColumns pairs the columns by name and chooses the format. Columns that the destination generates are left to it.
+func (j *job) pairColumns(f *feed, source, target []schema.Column) error {
+	f.binary = j.encoding == "" && j.cfg.Format != FormatText
+	for _, c := range source {
+		name := pgx.Identifier{c.Name}.Sanitize()
+		i := slices.IndexFunc(target, func(o schema.Column) bool { return o.Name == c.Name })
 		if i < 0 {
-			return nil, fmt.Errorf("table %s of the destination lacks column %s", target.Name, pgx.Identifier{c.Name}.Sanitize())
+			return &UnitError{f.target, "lacks column " + name, "Add the column."}
 		}
-		o := target.Columns[i]
+		o := target[i]
 		switch {
 		case o.Generated != "" && c.Generated != "":
 			continue
 		case o.Generated != "":
-			return nil, fmt.Errorf("column %s of table %s is generated in the destination and not in the source",
-				pgx.Identifier{c.Name}.Sanitize(), target.Name)
+			return &UnitError{f.target, "generates column " + name + ", which the source stores", "Make it an ordinary column."}
 		}
-		f.columns = append(f.columns, pgx.Identifier{c.Name}.Sanitize())
-		if !c.BinarySafe || !o.BinarySafe || c.Type != o.Type {
-			if j.cfg.Format == FormatBinary {
-				return nil, fmt.Errorf("column %s of table %s, of type %s, cannot be copied in binary format",
-					pgx.Identifier{c.Name}.Sanitize(), t.Name, c.Type)
-			}
-			f.binary = false
+		f.columns = append(f.columns, name)
+		if c.BinarySafe && o.BinarySafe && c.Type == o.Type {
+			continue
+		}
+		if f.binary = false; j.cfg.Format == FormatBinary {
+			return &UnitError{f.target, "has column " + name + ", of type " + c.Type + ", which is not safe to copy in binary format",
+				"Set copy_format to auto."}
 		}
 	}
-	if j.cfg.Format == FormatText {
-		f.binary = false
-	}
-	return f, nil
+	return nil
 }
 
 // makeLoads cuts units into loads, the largest first. conn sees the snapshot.
