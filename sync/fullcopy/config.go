@@ -129,6 +129,9 @@ type ObjectProgress struct {
 type Result struct {
 	// HighestLSN is the position the stream must have passed before the destination is consistent; 0 without a slot.
 	HighestLSN pglogrepl.LSN
+	// Unsettled means that tables were copied at different positions and that nothing that looks at several of them, foreign
+	// keys above all, was created yet. Run has to be called again once the stream has passed HighestLSN.
+	Unsettled bool
 }
 
 // validate names the first field that is missing or wrong and fills in defaults.

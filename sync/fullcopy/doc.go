@@ -27,7 +27,8 @@
 // and the others are copied anew under a fresh snapshot at L' > L. For those the stream, which still starts at L, must skip
 // the changes whose commit record starts before L'; a partition tree is one unit, because a row that moves between leaves
 // copied at different positions would be judged by two measures. Until the stream has passed the highest of these positions
-// (Result.HighestLSN) the units do not show one common state.
+// (Result.HighestLSN) the units do not show one common state, and what compares tables with each other, such as a foreign key,
+// could rightly refuse them; so in that case Run ends before such objects and is called again later (Result.Unsettled).
 //
 // Rows of an interrupted copy are removed by TRUNCATE, and only from a table that was found empty, under a lock, in the
 // transaction that recorded the task's claim on it, and that no other task has a claim on. Where rows are added to those of

@@ -76,11 +76,25 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{HighestLSN: j.start}
+	result := Result{HighestLSN: j.start, Unsettled: !j.settled(copied)}
 	for _, lsn := range copied {
 		result.HighestLSN = max(result.HighestLSN, lsn)
 	}
 	return result, nil
+}
+
+// settled tells whether the tables fit together: all were copied under one snapshot, or the stream has since brought them to
+// one state. A task without a stream has nothing that could bring them there.
+func (j *job) settled(copied map[string]pglogrepl.LSN) bool {
+	positions := map[pglogrepl.LSN]bool{}
+	for _, lsn := range copied {
+		if lsn > j.start {
+			positions[lsn] = true
+		} else {
+			positions[0] = true
+		}
+	}
+	return len(positions) < 2
 }
 
 // open connects to both sides and looks what they are.
@@ -168,6 +182,12 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 		return true, nil
 	case len(j.tables.refused) > 0:
 		return false, errors.Join(&TablesError{j.tables.refused}, o.err())
+	}
+	if copied, err = ledger.Copied(ctx, j.dst, j.cfg.Task); err != nil {
+		return false, err
+	}
+	if !j.settled(copied) {
+		return false, o.err()
 	}
 	return false, j.finish(ctx, o, plan)
 }
