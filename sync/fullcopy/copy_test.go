@@ -67,7 +67,7 @@ func TestEverything(t *testing.T) {
 			w := setup(t, shop)
 			w.incremental()
 			w.cfg.Format = format
-			w.cfg.SplitAbove = 64 << 10
+			w.cfg.SplitAbove, w.cfg.Workers = 64<<10, 8
 			result := w.run(t)
 			testenv.MustEqual(t, w.src, w.dst)
 			if result.HighestLSN == 0 {

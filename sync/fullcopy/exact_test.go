@@ -156,7 +156,7 @@ func TestResume(t *testing.T) {
 	t.Parallel()
 	w := setup(t, shop+tree+keyless)
 	w.incremental()
-	w.cfg.SplitAbove = 100 << 10
+	w.cfg.SplitAbove, w.cfg.Workers = 100<<10, 8
 	source, destination := w.through(t)
 	l := w.load(t, 2, "a", "b")
 	random := rand.New(rand.NewPCG(1, 2))

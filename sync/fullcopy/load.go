@@ -121,17 +121,17 @@ func (p *pair) work(ctx context.Context, w *load) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if sqlState(err) == "55P03" || errors.Is(err, errMoved) { // sessions on the destination wait for locks without limit
-		p.log.Info("table is left to a further round", "table", w.unit.name.String(), "error", err)
-		w.unit.failed.Store(true)
-		p.tables.giveWay(w.unit)
-		return nil
-	}
-	if !concernsTable(err) {
+	yields := sqlState(err) == "55P03" || errors.Is(err, errMoved) // sessions on the destination wait for locks without limit
+	switch {
+	case !yields && !concernsTable(err):
 		return err
+	case w.unit.failed.Swap(true): // another part was first
+	case yields:
+		p.log.Info("table is left to a further round", "table", w.unit.name.String(), "error", err)
+		p.tables.giveWay(w.unit)
+	default:
+		p.tables.refuse(w.unit, err)
 	}
-	w.unit.failed.Store(true)
-	p.tables.refuse(w.unit, err)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -131,6 +132,7 @@ func (j *job) pairColumns(f *feed, source, target []schema.Column) error {
 // makeLoads cuts units into loads, the largest first. conn sees the snapshot.
 func (j *job) makeLoads(ctx context.Context, conn *pgx.Conn, units []*unit) ([]*load, error) {
 	var loads []*load
+	above := j.splitAbove(units)
 	for _, u := range units {
 		var mine []*load
 		targets := map[schema.Name]int{}
@@ -138,7 +140,7 @@ func (j *job) makeLoads(ctx context.Context, conn *pgx.Conn, units []*unit) ([]*
 			pieces := []piece{{feed: f}}
 			if u.fresh {
 				var err error
-				if pieces, err = j.split(ctx, conn, f); err != nil {
+				if pieces, err = j.split(ctx, conn, f, above); err != nil {
 					return nil, fmt.Errorf("cut %s into parts: %w", f.source.Name, err)
 				}
 			}
@@ -174,11 +176,26 @@ func merge(u *unit, loads []*load) *load {
 	return all
 }
 
+// splitAbove is the size above which a table is cut into parts. Parts cannot be frozen, which costs about as much as a
+// further connection gains; so a table stays whole unless it would take well over one worker's share of all rows.
+func (j *job) splitAbove(units []*unit) int64 {
+	if j.cfg.SplitAbove <= 0 || j.cfg.Workers < 2 {
+		return math.MaxInt64
+	}
+	var total int64
+	for _, u := range units {
+		for _, f := range u.feeds {
+			total += f.source.Bytes
+		}
+	}
+	return max(j.cfg.SplitAbove, total/int64(j.cfg.Workers)*3/2)
+}
+
 // split cuts a large table into ranges of ctid, or of an integer key before servers could scan those (14). The outer ranges
 // are open, so that the parts cover the table whatever the estimates say.
-func (j *job) split(ctx context.Context, conn *pgx.Conn, f *feed) ([]piece, error) {
+func (j *job) split(ctx context.Context, conn *pgx.Conn, f *feed, above int64) ([]piece, error) {
 	t := f.source
-	if j.cfg.SplitAbove <= 0 || j.cfg.Workers < 2 || t.Bytes <= j.cfg.SplitAbove {
+	if t.Bytes <= above {
 		return []piece{{feed: f}}, nil
 	}
 	n := uint64(min(maxParts, (t.Bytes+j.cfg.SplitAbove-1)/j.cfg.SplitAbove))

@@ -18,7 +18,7 @@ func TestOldSource(t *testing.T) {
 		CREATE TABLE keyed (id bigint PRIMARY KEY, t text); INSERT INTO keyed SELECT i * 3 - 5000, repeat('x', 100) FROM generate_series(1, 30000) i;
 		INSERT INTO keyed VALUES (-9223372036854775808, 'min'), (9223372036854775807, 'max')`)
 	w.incremental()
-	w.cfg.SplitAbove = 500 << 10
+	w.cfg.SplitAbove, w.cfg.Workers = 500<<10, 12
 	l := w.load(t, 2, "a", "b")
 	source, _ := w.through(t)
 	n := 0
@@ -50,7 +50,7 @@ func TestStandby(t *testing.T) {
 	w.source, w.from = standby, "postgres"
 	w.untilSource(t, "to_regclass('public.orders') IS NOT NULL")
 	w.src, w.cfg.Source = standby.Connect(t, w.from), parse(t, standby.ConnString(w.from))
-	w.cfg.SplitAbove = 64 << 10
+	w.cfg.SplitAbove, w.cfg.Workers = 64<<10, 8
 	w.run(t)
 	testenv.MustEqual(t, w.src, w.dst, "public.customers", "public.orders", `"We ird"."Ta.b""le"`, "public.child")
 	equal(t, "an unlogged table is empty there", value[int](t, w.dst, "SELECT count(*) FROM volatile"), 0)
