@@ -22,10 +22,13 @@ const patience = 15 * time.Second
 func (r *runner) forceStop(ctx context.Context) {
 	var left []catalog.Leftover
 	if r.notes.Phase != phaseNew {
-		sequences, err := r.forceSource(ctx)
-		if err != nil {
-			r.record(ctx, "warning", "source not cleaned", r.explain(err).Error, "")
-			left = append(left, r.sourceLeftovers()...)
+		var sequences []schema.Sequence
+		if r.incremental() {
+			var err error
+			if sequences, err = r.forceSource(ctx); err != nil {
+				r.record(ctx, "warning", "source not cleaned", r.explain(err).Error, "")
+				left = append(left, r.sourceLeftovers()...)
+			}
 		}
 		more, err := r.forceDestination(ctx, sequences)
 		if err != nil {
@@ -50,7 +53,7 @@ func (r *runner) forceStop(ctx context.Context) {
 }
 
 // forceSource removes slot and publication within patience, ending a walsender that holds the slot, and returns the
-// sequences with their values.
+// sequences with their values; nil when they could not be read.
 func (r *runner) forceSource(ctx context.Context) ([]schema.Sequence, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the source did not answer in time"))
 	defer cancel()
@@ -63,10 +66,7 @@ func (r *runner) forceSource(ctx context.Context) ([]schema.Sequence, error) {
 	if inv, err := schema.Read(ctx, src, r.selection); err != nil {
 		r.record(ctx, "warning", "sequences not read", r.explain(err).Error, "")
 	} else {
-		sequences = inv.Sequences
-	}
-	if !r.incremental() {
-		return sequences, nil
+		sequences = append([]schema.Sequence{}, inv.Sequences...)
 	}
 	if _, err := src.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
 		WHERE slot_name = $1 AND active_pid IS NOT NULL`, r.notes.Slot); err != nil {
@@ -82,19 +82,21 @@ func (r *runner) forceSource(ctx context.Context) ([]schema.Sequence, error) {
 }
 
 func (r *runner) sourceLeftovers() []catalog.Leftover {
-	if !r.incremental() {
-		return nil
-	}
 	return []catalog.Leftover{
 		{Side: "source", Kind: "replication slot", Name: r.notes.Slot, CleanupSQL: dropSlotSQL(r.notes.Slot) + ";"},
 		{Side: "source", Kind: "publication", Name: r.notes.Publication, CleanupSQL: dropPublicationSQL(r.notes.Publication) + ";"},
 	}
 }
 
-// forceDestination removes the ledger's rows within patience and lists the sequences that are to be set.
+// forceDestination removes the ledger's rows within patience and lists the sequences that are to be set: those of a task that
+// has streamed, because the copy alone sets them itself.
 func (r *runner) forceDestination(ctx context.Context, sequences []schema.Sequence) ([]catalog.Leftover, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the destination did not answer in time"))
 	defer cancel()
+	streamed := r.incremental() && r.notes.Phase == phaseIncremental
+	if !streamed {
+		sequences = nil
+	}
 	var left []catalog.Leftover
 	for _, s := range sequences {
 		if s.Readable {
@@ -104,7 +106,7 @@ func (r *runner) forceDestination(ctx context.Context, sequences []schema.Sequen
 	dst, err := r.destination.Connect(ctx, r.application("destination"))
 	if err == nil {
 		defer closeConn(ctx, dst)
-		if sequences == nil {
+		if streamed && sequences == nil {
 			left, err = r.ownedSequences(ctx, dst)
 		}
 		err = errors.Join(err, ledger.Erase(ctx, dst, r.task.ID))
@@ -118,13 +120,19 @@ func (r *runner) forceDestination(ctx context.Context, sequences []schema.Sequen
 	return left, err
 }
 
-// ledgerCleanup removes a task's rows from the destination by hand.
+// ledgerCleanup does by hand what ledger.Erase does: it removes a task's rows, and the tables once they are empty.
 func ledgerCleanup(task string) string {
-	var b strings.Builder
-	for _, table := range []string{"progress", "copied", "objects"} {
-		fmt.Fprintf(&b, "DELETE FROM %s.%s WHERE task = '%s'; ", ledger.Schema, table, task)
-	}
-	return strings.TrimSpace(b.String())
+	return fmt.Sprintf(`DO $$ BEGIN
+  IF to_regclass('%[1]s.progress') IS NULL THEN RETURN; END IF;
+  LOCK TABLE %[1]s.progress IN ACCESS EXCLUSIVE MODE;
+  DELETE FROM %[1]s.progress WHERE task = '%[2]s';
+  DELETE FROM %[1]s.copied WHERE task = '%[2]s';
+  DELETE FROM %[1]s.objects WHERE task = '%[2]s';
+  IF NOT EXISTS (SELECT FROM %[1]s.progress) THEN
+    DROP TABLE %[1]s.progress, %[1]s.copied, %[1]s.objects;
+    BEGIN DROP SCHEMA %[1]s; EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END;
+  END IF;
+END $$;`, ledger.Schema, task)
 }
 
 func sequenceLeftover(name, setval string) catalog.Leftover {

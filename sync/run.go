@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -28,6 +29,9 @@ func (r *runner) run(ctx context.Context) {
 	for {
 		before := r.figures.work()
 		err := r.attempt(ctx)
+		if errors.Is(context.Cause(ctx), errSettingsChanged) {
+			r.record(ctx, "info", "settings changed", "the stream goes on with the changed settings", "")
+		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -56,6 +60,9 @@ func (r *runner) run(ctx context.Context) {
 
 // attempt does what is left of the task and returns on the first fault.
 func (r *runner) attempt(ctx context.Context) error {
+	if current, err := r.refresh(ctx); err != nil || !current {
+		return err
+	}
 	if r.notes.Phase == phaseNew {
 		if err := r.admit(ctx); err != nil {
 			return err
@@ -72,6 +79,9 @@ func (r *runner) attempt(ctx context.Context) error {
 	}
 	if r.notes.Phase == phaseFull {
 		if err := r.copy(ctx); err != nil {
+			return err
+		}
+		if current, err := r.refresh(ctx); err != nil || !current {
 			return err
 		}
 	}
@@ -92,12 +102,12 @@ func (r *runner) copy(ctx context.Context) error {
 		slot, publication = "", ""
 	}
 	r.figures.silence()
-	g, ctx := errgroup.WithContext(ctx)
+	g, copying := errgroup.WithContext(ctx)
 	done := make(chan struct{})
 	var result fullcopy.Result
 	g.Go(func() (err error) {
 		defer close(done)
-		result, err = fullcopy.Run(ctx, fullcopy.Config{
+		result, err = fullcopy.Run(copying, fullcopy.Config{
 			Task:             r.task.ID,
 			Source:           r.source,
 			Destination:      r.destination,
@@ -117,11 +127,17 @@ func (r *runner) copy(ctx context.Context) error {
 		})
 		return err
 	})
-	if r.task.State == catalog.StateFault && r.figures.awaitLife(ctx, done) {
+	if r.task.State == catalog.StateFault && r.figures.awaitLife(copying, done) {
 		r.fire(ctx, catalog.EventRecoveredFull, catalog.Change{})
 	}
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	if result.Unsettled {
+		if err := r.streamTo(ctx, result.HighestLSN); err != nil {
+			return err
+		}
+		return r.copy(ctx)
 	}
 	return r.note(context.WithoutCancel(ctx), func(n *notes) { n.Phase, n.CopiedAt = phaseIncremental, result.HighestLSN })
 }

@@ -18,18 +18,20 @@ import (
 	"pgsyncd/sync/schema"
 )
 
-// runner performs one duty of one task. Its fields are set before its goroutine starts and are that goroutine's own,
-// but for figures and stream, which are safe to read from others.
+// runner performs one duty of one task. The first group of fields is set before its goroutine starts and safe to read from
+// others; the second is that goroutine's own.
 type runner struct {
 	*Supervisor
-	task    catalog.Task
+	id      string // of the task
 	duty    duty
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when the goroutine has ended
 	figures *figures
 	stream  atomic.Pointer[incremental.Stream]
-	log     *slog.Logger
+	inUse   atomic.Pointer[catalog.Task] // the task with the settings that the runner works with
 
+	task                catalog.Task
+	log                 *slog.Logger
 	source, destination *endpoint.Endpoint
 	options             catalog.TaskOptions
 	selection           schema.Selection
@@ -85,6 +87,19 @@ func (r *runner) open() (err error) {
 		return fmt.Errorf("destination of task %s: %w", r.task.Name, err)
 	}
 	return nil
+}
+
+// refresh reads the task anew, with the settings that were altered since, and tells whether the runner's duty is still the
+// task's.
+func (r *runner) refresh(ctx context.Context) (bool, error) {
+	t, err := r.cfg.Catalog.TaskByID(ctx, r.id)
+	if err != nil {
+		return false, err
+	}
+	r.task = t
+	r.inUse.Store(&t)
+	r.log = r.cfg.Logger.With("task", t.Name)
+	return dutyOf(t.State, t.Desired) == r.duty, r.open()
 }
 
 // wait starts the task at its time.
@@ -227,8 +242,10 @@ func (r *runner) fail(ctx context.Context, err error) {
 	ch := r.explain(err)
 	r.log.Error("task failed", "error", ch.Error, "detail", ch.Detail)
 	switch {
-	case r.duty == dutyStop || r.duty == dutyForceStop:
+	case r.duty == dutyStop || r.duty == dutyForceStop || r.task.State == catalog.StateCompleting:
 		r.fire(ctx, catalog.EventStopFailed, ch)
+	case r.task.State == catalog.StateFull: // to its end, which is when the stream has passed the last copy
+		r.fire(ctx, catalog.EventFailedFull, ch)
 	case r.notes.Phase == phaseIncremental:
 		r.fire(ctx, catalog.EventFailedIncremental, ch)
 	case r.notes.Phase == phaseFull:
@@ -254,6 +271,9 @@ func (r *runner) explain(err error) catalog.Change {
 	default:
 		diagnosis := endpoint.Diagnose(err)
 		ch.Detail, ch.Hint = diagnosis.Detail, diagnosis.Hint
+		if diagnosis.Cause == endpoint.CauseWrongPassword {
+			ch.Hint += fmt.Sprintf(" If the task's is outdated: ALTER SYNC TASK %s SET %s PASSWORD '…';", quoteTask(r.task.Name), r.sideOf(err))
+		}
 	}
 	for _, e := range []*endpoint.Endpoint{r.source, r.destination} {
 		if e != nil {
@@ -261,6 +281,14 @@ func (r *runner) explain(err error) catalog.Change {
 		}
 	}
 	return ch
+}
+
+// sideOf tells which endpoint an error to connect names, as a statement spells it.
+func (r *runner) sideOf(err error) string {
+	if r.destination != nil && strings.Contains(err.Error(), r.destination.String()) {
+		return "DESTINATION"
+	}
+	return "SOURCE"
 }
 
 // settle gives work that must be finished a context that outlives ctx for a while.

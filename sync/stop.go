@@ -10,6 +10,7 @@ import (
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
@@ -42,6 +43,9 @@ func (r *runner) stop(ctx context.Context) {
 }
 
 func (r *runner) finish(ctx context.Context) error {
+	if current, err := r.refresh(ctx); err != nil || !current {
+		return err
+	}
 	streamed := r.incremental() && r.notes.Phase == phaseIncremental
 	if r.task.State == catalog.StateStopping {
 		if streamed {
@@ -52,6 +56,9 @@ func (r *runner) finish(ctx context.Context) error {
 			r.record(ctx, "warning", "stopped early", "the full synchronization was not complete; the destination holds a part of the data", "")
 		}
 		r.fire(ctx, catalog.EventDrained, catalog.Change{})
+		if r.task.State != catalog.StateCompleting {
+			return errors.New("the catalog has not taken note that the stream is drained")
+		}
 	}
 	if err := r.cleanSource(ctx, streamed); err != nil {
 		return err
@@ -77,11 +84,16 @@ func (r *runner) drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return r.streamTo(ctx, max(end, r.notes.CopiedAt))
+}
+
+// streamTo streams until everything before lsn is durable in the destination.
+func (r *runner) streamTo(ctx context.Context, lsn pglogrepl.LSN) error {
 	st, err := r.newStream()
 	if err != nil {
 		return err
 	}
-	st.StopAt(max(end, r.notes.CopiedAt))
+	st.StopAt(lsn)
 	r.stream.Store(st)
 	defer r.stream.Store(nil)
 	ctx, cancel := context.WithCancel(ctx)

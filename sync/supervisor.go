@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +74,9 @@ func (s *Supervisor) Wake() {
 // errDaemonStops is the cause with which runners end when the daemon does; their tasks go on at its next start.
 var errDaemonStops = errors.New("the daemon is shutting down")
 
+// errSettingsChanged is the cause with which a runner whose stream runs ends to begin again with the task's new settings.
+var errSettingsChanged = errors.New("the task's settings were changed")
+
 // redirected is the cause with which a runner ends because its task has another duty now.
 type redirected struct{ to duty }
 
@@ -86,7 +91,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer func() {
 		cancel(errDaemonStops)
 		_ = g.Wait()
-		s.Flush(base)
 	}()
 	g.Go(func() error { s.writeFigures(base); return nil })
 	tick := time.NewTicker(s.cfg.Poll)
@@ -112,28 +116,30 @@ func (s *Supervisor) Run(ctx context.Context) error {
 
 // reconcile brings the runners in line with the duties of all tasks.
 func (s *Supervisor) reconcile(ctx, base context.Context, g *errgroup.Group) error {
+	// Before the tasks are read: what a runner wrote at its end must be in what is read, or its task would get the old duty
+	// once more.
+	s.forgetEnded()
 	tasks, err := s.cfg.Catalog.Tasks(ctx)
 	if err != nil {
 		return err
 	}
-	duties := make(map[string]duty, len(tasks))
+	byID := make(map[string]catalog.Task, len(tasks))
 	for _, t := range tasks {
-		duties[t.ID] = dutyOf(t.State, t.Desired)
+		byID[t.ID] = t
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, r := range s.runners {
-		select {
-		case <-r.done:
-			delete(s.runners, id)
-		default:
-			if d := duties[id]; d != r.duty {
-				r.cancel(redirected{d})
-			}
+		t := byID[id] // of a task that is gone the zero value, without a duty
+		switch d := dutyOf(t.State, t.Desired); {
+		case d != r.duty:
+			r.cancel(redirected{d})
+		case t.State == catalog.StateIncremental && !sameSettings(t, *r.inUse.Load()):
+			r.cancel(errSettingsChanged)
 		}
 	}
 	for _, t := range tasks {
-		if d := duties[t.ID]; d != dutyNone && s.runners[t.ID] == nil {
+		if d := dutyOf(t.State, t.Desired); d != dutyNone && s.runners[t.ID] == nil {
 			f, err := s.restore(ctx, t)
 			if err != nil {
 				return err
@@ -142,6 +148,24 @@ func (s *Supervisor) reconcile(ctx, base context.Context, g *errgroup.Group) err
 		}
 	}
 	return nil
+}
+
+// forgetEnded makes room for new runners of tasks whose runner has ended.
+func (s *Supervisor) forgetEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, r := range s.runners {
+		select {
+		case <-r.done:
+			delete(s.runners, id)
+		default:
+		}
+	}
+}
+
+// sameSettings compares what can be altered while a task runs and a stream must know.
+func sameSettings(a, b catalog.Task) bool {
+	return a.Name == b.Name && a.Source == b.Source && a.Destination == b.Destination && maps.Equal(a.Options, b.Options)
 }
 
 // restore returns the figures of a task as they were last written.
@@ -161,6 +185,7 @@ func (s *Supervisor) launch(base context.Context, g *errgroup.Group, t catalog.T
 	ctx, cancel := context.WithCancelCause(base)
 	r := &runner{
 		Supervisor: s,
+		id:         t.ID,
 		task:       t,
 		duty:       d,
 		cancel:     cancel,
@@ -168,11 +193,16 @@ func (s *Supervisor) launch(base context.Context, g *errgroup.Group, t catalog.T
 		figures:    f,
 		log:        s.cfg.Logger.With("task", t.Name),
 	}
+	r.inUse.Store(&t)
 	g.Go(func() error {
 		defer s.Wake() // its end may give the task another duty
 		defer close(r.done)
 		defer cancel(nil)
 		r.guard(ctx)
+		// Its last figures; the next runner of the task goes on from them.
+		settled, done := settle(ctx)
+		defer done()
+		s.flush(settled, r)
 		return nil
 	})
 	return r
@@ -225,17 +255,19 @@ func (s *Supervisor) writeFigures(ctx context.Context) {
 // Flush writes the live figures of all running tasks to the catalog. A call while another is under way waits for that
 // one and writes what has changed since.
 func (s *Supervisor) Flush(ctx context.Context) {
+	s.mu.Lock()
+	runners := slices.Collect(maps.Values(s.runners))
+	s.mu.Unlock()
+	s.flush(ctx, runners...)
+}
+
+func (s *Supervisor) flush(ctx context.Context, runners ...*runner) {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
-	s.mu.Lock()
-	runners := make([]*runner, 0, len(s.runners))
-	for _, r := range s.runners {
-		runners = append(runners, r)
-	}
-	s.mu.Unlock()
 	for _, r := range runners {
-		if err := r.flush(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("write figures", "error", err)
+		err := r.flush(ctx)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, catalog.ErrNotFound) { // a dropped task has no figures
+			s.cfg.Logger.Warn("write figures", "task", r.id, "error", err)
 		}
 	}
 }
@@ -246,13 +278,13 @@ func (r *runner) flush(ctx context.Context) error {
 	tables, objects := r.figures.changedTables(), r.figures.changedObjects()
 	var err error
 	if changed {
-		err = r.cfg.Catalog.SaveStatus(ctx, r.task.ID, status)
+		err = r.cfg.Catalog.SaveStatus(ctx, r.id, status)
 	}
 	if err == nil && len(tables) > 0 {
-		err = r.cfg.Catalog.SaveTables(ctx, r.task.ID, tables)
+		err = r.cfg.Catalog.SaveTables(ctx, r.id, tables)
 	}
 	if err == nil && len(objects) > 0 {
-		err = r.cfg.Catalog.SaveObjects(ctx, r.task.ID, objects)
+		err = r.cfg.Catalog.SaveObjects(ctx, r.id, objects)
 	}
 	if err != nil {
 		r.figures.keep(tables, objects)
