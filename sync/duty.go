@@ -21,7 +21,7 @@ func dutyOf(state catalog.State, desired catalog.Desired) duty {
 	}
 	switch desired {
 	case catalog.DesiredRun:
-		if active(state) || state == catalog.StateCompleting {
+		if active(state) || state == catalog.StateModifying || state == catalog.StateCompleting {
 			return dutyRun
 		}
 	case catalog.DesiredPause:

@@ -189,7 +189,13 @@ func (r *runner) follow(ctx context.Context) error {
 		}
 		if st.WaitApplied(ctx, r.notes.CopiedAt) == nil {
 			r.figures.phase(phaseNameIncremental)
-			r.fire(ctx, catalog.EventIncrementalBegun, catalog.Change{})
+			switch r.task.State {
+			case catalog.StateIncremental: // as before the daemon or the settings changed
+			case catalog.StateModifying:
+				r.fire(ctx, catalog.EventModified, catalog.Change{})
+			default:
+				r.fire(ctx, catalog.EventIncrementalBegun, catalog.Change{})
+			}
 		}
 	}
 	return g.Wait()
