@@ -363,6 +363,9 @@ func (a *applier) commit(ctx context.Context, to pglogrepl.LSN, b *batch) error 
 
 // publish tells how far the stream has come, and what a committed batch brought.
 func (a *applier) publish(b *batch) {
+	if b != nil {
+		a.done.report(a.cfg.Report) // first: who waits for the position relies on Changes
+	}
 	caughtUp := a.src.queue.empty()
 	p := a.stream.progress.update(func(p *Progress) {
 		p.Applied, p.Confirmed = a.seen, a.dst.position.LSN
@@ -382,9 +385,6 @@ func (a *applier) publish(b *batch) {
 			p.Delay = delay(b.last.time, time.Now(), a.src.skew)
 		}
 	})
-	if b != nil {
-		a.done.report(a.cfg.Report)
-	}
 	a.cfg.Report.Progress(p)
 }
 

@@ -89,5 +89,5 @@ func (s *Stream) WaitApplied(ctx context.Context, lsn pglogrepl.LSN) error {
 }
 
 // Changes is a number that grows whenever a change of the table or of one of its partitions arrives, and again when it is
-// committed in the destination. Two equal readings enclose a time in which neither happened.
+// committed in the destination, before Applied passes it. Two equal readings enclose a time in which neither happened.
 func (s *Stream) Changes(table schema.Name) int64 { return s.counters.sum(table) }
