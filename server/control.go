@@ -140,7 +140,6 @@ func (c *session) handleExecute(ctx context.Context, frame []byte) error {
 	if target.ran {
 		return c.send(ctx, execute, frame)
 	}
-	frame = bytes.Clone(frame) // reading ahead while the statement runs reuses the buffer
 	alive, err := c.probe(ctx, name, p.Query != "")
 	if err != nil {
 		return err
@@ -207,10 +206,8 @@ func (c *session) execute(ctx context.Context, p *sqlapi.Prepared) (*sqlapi.Erro
 		defer stop()
 	}
 	c.setCancel(cancel)
-	stop := c.frames.watch(func(error) { c.end(errClosed) })
-	err := c.server.control.Run(runCtx, c.info, p)
-	stop()
-	c.setCancel(nil)
+	defer c.setCancel(nil)
+	err := c.watched(func() error { return c.server.control.Run(runCtx, c.info, p) })
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)

@@ -8,11 +8,11 @@ import (
 
 // Sizes in bytes. The maxima include the header; PostgreSQL itself takes up to 1 GB from anybody who is logged in.
 const (
-	headerSize      = 5 // type and length; the length does not count the type
-	maxLoginFrame   = 64 << 10
-	maxFrame        = 16 << 20
-	smallBuffer     = 8 << 10
-	readAheadBuffer = 64 << 10
+	headerSize    = 5 // type and length; the length does not count the type
+	maxLoginFrame = 64 << 10
+	maxFrame      = 16 << 20
+	smallBuffer   = 8 << 10
+	largeBuffer   = 64 << 10
 )
 
 // frameReader cuts a client's stream into frames of at most maxFrame bytes. It belongs to the session's receiving goroutine, except
@@ -42,7 +42,7 @@ func (f *frameReader) ready() bool {
 	return size > 0 && (size < headerSize || size > maxFrame || size <= f.w-f.r)
 }
 
-// next returns the next frame, header included. It is valid until the next call of next or watch.
+// next returns the next frame, header included. It is valid until the next call of next.
 func (f *frameReader) next() ([]byte, error) {
 	for {
 		size := frameSize(f.buf[f.r:f.w])
@@ -65,7 +65,7 @@ func (f *frameReader) next() ([]byte, error) {
 
 // makeRoom moves what is unread to the front of a buffer of at least size bytes. A large buffer is given up once it is empty.
 func (f *frameReader) makeRoom(size int) {
-	if size > len(f.buf) || len(f.buf) > readAheadBuffer && f.r == f.w && size <= smallBuffer {
+	if size > len(f.buf) || len(f.buf) > largeBuffer && f.r == f.w && size <= smallBuffer {
 		grown := make([]byte, size)
 		copy(grown, f.buf[f.r:f.w])
 		f.buf = grown
@@ -82,10 +82,12 @@ func (f *frameReader) read() {
 }
 
 // watch reads ahead in the background, so that the end of the connection is noticed while a statement is executing: gone is then
-// called, once. A client that sends more than the read-ahead buffer is not watched further. The returned function ends
+// called, once. A client that sends more than fits into a small buffer is not watched further. The returned function ends
 // the watch; it must be called, and interrupts a read by means of the read deadline, which is off afterwards.
 func (f *frameReader) watch(gone func(error)) (stop func()) {
-	f.makeRoom(max(f.w-f.r+smallBuffer, readAheadBuffer))
+	ahead := make([]byte, f.w-f.r+smallBuffer) // a new one, because the frame at hand is in the old one
+	f.w = copy(ahead, f.buf[f.r:f.w])
+	f.buf, f.r = ahead, 0
 	done := make(chan struct{})
 	stopping := make(chan struct{})
 	go func() {

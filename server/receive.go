@@ -31,8 +31,8 @@ func (c *session) receive(ctx context.Context) error {
 		}
 		frame, err := c.frames.next()
 		if err != nil {
-			if _, ok := errors.AsType[*sqlapi.Error](err); ok {
-				return err
+			if e, ok := errors.AsType[*sqlapi.Error](err); ok {
+				return c.leave(ctx, e)
 			}
 			return errClosed
 		}
@@ -74,9 +74,9 @@ func (c *session) handle(ctx context.Context, frame []byte) error {
 		return c.rejectQuery(ctx, sqlapi.Errorf(sqlapi.CodeUnsupported, "the function call protocol is not supported").
 			WithHint("Call the function in a SELECT."))
 	case 'X':
-		return c.leave(ctx)
+		return c.leave(ctx, errClosed)
 	}
-	return protocolError("invalid frontend message type %d", frame[0])
+	return c.leave(ctx, protocolError("invalid frontend message type %d", frame[0]))
 }
 
 // cut returns the string that body begins with, and the rest.
@@ -85,16 +85,12 @@ func cut(body []byte) (string, []byte) {
 	return string(name), rest
 }
 
-// leave handles Terminate: as with PostgreSQL, what was sent before is done first, unless the client does not stay to see it.
-func (c *session) leave(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := c.frames.watch(func(error) { cancel(errClosed) })
-	defer stop()
+// leave ends the session for a reason that lies in the client's stream. As with PostgreSQL, what was sent before is done first.
+func (c *session) leave(ctx context.Context, reason error) error {
 	if err := c.drain(ctx); err != nil {
 		return err
 	}
-	return errClosed
+	return reason
 }
 
 // send forwards a message and notes the reply it will have.
@@ -146,17 +142,25 @@ func (c *session) flush() error {
 	return nil
 }
 
-// drain has the backend answer everything it was sent, and waits until that is with the client.
+// drain has the backend answer everything it was sent, and waits until that is with the client, unless the client leaves.
 func (c *session) drain(ctx context.Context) error {
-	if c.busy() {
-		if err := c.forward(encodeFrontend(&wire.Flush{})); err != nil {
-			return err
-		}
+	if !c.busy() {
+		return c.settled(ctx) // at most the client has to take what it was sent
+	}
+	if err := c.forward(encodeFrontend(&wire.Flush{})); err != nil {
+		return err
 	}
 	if err := c.flush(); err != nil {
 		return err
 	}
-	return c.settled(ctx)
+	return c.watched(func() error { return c.settled(ctx) })
+}
+
+// watched does something that takes its time, and ends the session when the client leaves meanwhile.
+func (c *session) watched(run func() error) error {
+	stop := c.frames.watch(func(error) { c.end(errClosed) })
+	defer stop()
+	return run()
 }
 
 // brokenSQL is what the backend is given where a statement must fail: a syntax error fails in every transaction state, and leaves

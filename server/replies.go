@@ -34,7 +34,7 @@ type reply struct {
 	stmt   *statement // parse: a control statement; nil for plain SQL
 	portal *portal    // bind: a portal of a control statement; nil for plain SQL
 
-	tag       string        // execute: the command tag the client gets instead
+	tag       string        // execute, query: the command tag the client gets instead
 	err       *sqlapi.Error // the error the client gets instead of the backend's
 	shift     int           // query: characters of the client's string before this part of it
 	hidden    bool          // an errand of ours, of which the client sees at most the error

@@ -145,13 +145,13 @@ func (c *session) closeBackend(ctx context.Context, cause error) {
 	c.mu.Lock()
 	busy := len(c.replies.queue) > 0 && !c.ended
 	c.mu.Unlock()
+	_ = c.backend.Conn.SetDeadline(time.Now().Add(goodbyeTimeout))
 	if busy {
 		c.cancelBackend(ctx)
-		if !errors.Is(cause, errClosed) {
-			_ = c.settled(ctx) // the client then gets less than it could
-		}
 	}
-	_ = c.backend.Conn.SetDeadline(time.Now().Add(goodbyeTimeout))
+	if busy && !errors.Is(cause, errClosed) && len(c.up) == 0 { // what was not sent is not answered
+		_ = c.settled(ctx) // the client then gets less than it could
+	}
 	_, _ = c.backend.Conn.Write(encodeFrontend(&wire.Terminate{})) // closing says the same, less politely
 	_ = c.backend.Conn.Close()
 }

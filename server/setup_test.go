@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,7 +29,10 @@ import (
 	"pgsyncd/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("rapid.nofailfile", "true") // a failure shows its seed
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait of a test; nothing is measured by it.
 const patience = 30 * time.Second
@@ -64,6 +68,9 @@ func setup(tb testing.TB, edit ...func(*Config)) *harness {
 	}}
 	h.control = &control{conninfo: cluster.ConnString(name), running: make(chan string, 100)}
 	cfg := Config{Listen: []string{"127.0.0.1:0"}, SocketDir: dir, Logger: slog.New(slog.NewTextHandler(logWriter{tb}, nil))}
+	if _, fuzzing := tb.(*testing.F); fuzzing {
+		cfg.Logger = discard // a fuzz target must not log to its F
+	}
 	for _, e := range edit {
 		e(&cfg)
 	}
@@ -85,6 +92,8 @@ func setup(tb testing.TB, edit ...func(*Config)) *harness {
 	tb.Cleanup(h.stop)
 	return h
 }
+
+var discard = slog.New(slog.DiscardHandler)
 
 // logWriter sends the server's log to the test's.
 type logWriter struct{ tb testing.TB }
@@ -160,6 +169,7 @@ func (h *harness) psql(tb testing.TB, conninfo string, args ...string) (string, 
 // backend connects straight to the test's database.
 type backend struct {
 	conninfo  string
+	role      string // sessions are restricted to it; empty: none
 	users     map[string]Credential
 	refreshed atomic.Int64
 	cancels   atomic.Int64
@@ -171,6 +181,9 @@ func (b *backend) Open(ctx context.Context, p sqlapi.Privilege, params map[strin
 		return nil, err
 	}
 	maps.Copy(cfg.RuntimeParams, params)
+	if b.role != "" {
+		cfg.RuntimeParams["role"] = b.role
+	}
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -187,6 +200,8 @@ func (b *backend) Cancel(ctx context.Context, hc *pgconn.HijackedConn) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
+	defer stop()
 	request := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 16}, codeCancelRequest)
 	request = append(binary.BigEndian.AppendUint32(request, hc.PID), hc.SecretKey...)
 	if _, err := conn.Write(request); err != nil {
@@ -252,6 +267,7 @@ func (c *control) Run(ctx context.Context, s *sqlapi.Session, p *sqlapi.Prepared
 		for i := range 3 {
 			s.Notice(sqlapi.Notice{Message: fmt.Sprintf("notice %d", i), Detail: "a detail", Hint: "a hint"})
 		}
+	case strings.Contains(text, "quick"):
 	case strings.HasPrefix(text, "WAIT"):
 		s.Notice(sqlapi.Notice{Message: "waiting"})
 		<-ctx.Done()

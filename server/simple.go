@@ -9,8 +9,8 @@ import (
 	"pgsyncd/sqlapi"
 )
 
-// handleQuery handles a simple query. Strings of plain SQL are forwarded as they are; one with a control statement in it is taken
-// apart and answered piece by piece, under a single ReadyForQuery.
+// handleQuery handles a simple query. Plain SQL is forwarded as it is; a string with a control statement in it is taken apart and
+// answered piece by piece, under a single ReadyForQuery.
 func (c *session) handleQuery(ctx context.Context, frame []byte) error {
 	var query wire.Query
 	if err := query.Decode(frame[headerSize:]); err != nil {
@@ -61,32 +61,50 @@ func (c *session) runSegments(ctx context.Context, segments []sqlapi.Segment) er
 	if c.skips() {
 		return nil // PostgreSQL ignores a query, too, while it waits for a Sync
 	}
-	var last []byte // the last control statement's CommandComplete, which goes out together with ReadyForQuery
 	for _, seg := range segments {
-		if err := c.say(last); err != nil {
+		run := c.runControl
+		if seg.Kind != sqlapi.Control {
+			run = c.runPlain
+		}
+		if ok, err := run(ctx, seg); err != nil {
 			return err
-		}
-		var ok bool
-		var err error
-		if seg.Kind == sqlapi.Control {
-			last, ok, err = c.runSegment(ctx, seg)
-		} else {
-			last = nil
-			c.refresh(ctx)
-			ok, err = c.query(ctx, reply{shift: seg.Chars}, seg.Text)
-		}
-		if err != nil {
-			return err
-		}
-		if !ok {
+		} else if !ok {
 			break
 		}
 	}
-	return c.say(encode(last, &pgproto3.ReadyForQuery{TxStatus: c.block()}))
+	return c.say(encode(nil, &pgproto3.ReadyForQuery{TxStatus: c.block()}))
 }
 
-// query has the backend execute a part of a string and waits for the end of it. False means that it failed and that the client
-// knows.
+// runPlain executes a run of plain SQL; false means that it failed and that the client knows.
+func (c *session) runPlain(ctx context.Context, seg sqlapi.Segment) (bool, error) {
+	c.refresh(ctx)
+	return c.query(ctx, reply{shift: seg.Chars}, seg.Text)
+}
+
+// runControl executes one control statement, and then has the backend execute what stands for it; false is as for runPlain.
+func (c *session) runControl(ctx context.Context, seg sqlapi.Segment) (bool, error) {
+	fail := func(e *sqlapi.Error) (bool, error) { return c.query(ctx, reply{err: e}, brokenSQL) }
+	if c.block() == 'E' {
+		return fail(errFailedBlock)
+	}
+	p, err := c.server.control.Prepare(c.info, seg.Text)
+	if err != nil {
+		return fail(sqlapi.AsError(err).Shift(seg.Chars))
+	}
+	e, err := c.execute(ctx, p)
+	switch {
+	case err != nil:
+		return false, err
+	case e != nil:
+		return fail(e.Shift(seg.Chars))
+	case p.Query != "":
+		c.refresh(ctx)
+		return c.query(ctx, reply{}, p.Query)
+	}
+	return c.query(ctx, reply{tag: p.Tag}, standIn)
+}
+
+// query has the backend execute a part of a string and waits for the end of it.
 func (c *session) query(ctx context.Context, r reply, sql string) (bool, error) {
 	var done outcome
 	r.awaits, r.hideReady, r.outcome = awaitsQuery, true, &done
@@ -97,33 +115,6 @@ func (c *session) query(ctx context.Context, r reply, sql string) (bool, error) 
 		return false, err
 	}
 	return !done.failed, nil
-}
-
-// runSegment executes one control statement of a string and returns its CommandComplete, if the client has not got it yet.
-func (c *session) runSegment(ctx context.Context, seg sqlapi.Segment) (complete []byte, ok bool, err error) {
-	fail := func(e *sqlapi.Error) ([]byte, bool, error) {
-		ok, err := c.query(ctx, reply{err: e}, brokenSQL)
-		return nil, ok, err
-	}
-	if c.block() == 'E' {
-		return fail(errFailedBlock)
-	}
-	p, prepareErr := c.server.control.Prepare(c.info, seg.Text)
-	if prepareErr != nil {
-		return fail(sqlapi.AsError(prepareErr).Shift(seg.Chars))
-	}
-	e, err := c.execute(ctx, p)
-	switch {
-	case err != nil:
-		return nil, false, err
-	case e != nil:
-		return fail(e.Shift(seg.Chars))
-	case p.Query != "":
-		c.refresh(ctx)
-		ok, err := c.query(ctx, reply{}, p.Query)
-		return nil, ok, err
-	}
-	return encode(nil, &pgproto3.CommandComplete{CommandTag: []byte(p.Tag)}), true, nil
 }
 
 // skips tells whether the backend ignores messages until the next Sync. The session must be settled.

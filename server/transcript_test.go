@@ -65,7 +65,7 @@ func TestTranscripts(t *testing.T) {
 
 // player plays one file.
 type player struct {
-	t    *testing.T
+	t    testing.TB
 	h    *harness
 	out  bytes.Buffer
 	conn net.Conn
@@ -326,7 +326,7 @@ func (p *player) frameOf(text string) []byte {
 }
 
 // words splits a line at spaces, with Go strings as single words.
-func words(t *testing.T, text string) []string {
+func words(t testing.TB, text string) []string {
 	t.Helper()
 	var all []string
 	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
