@@ -27,8 +27,7 @@ func (s *Server) login(ctx context.Context, conn net.Conn) (*session, error) {
 	}
 	if !stop() && err == nil {
 		// The deadline is set, or is about to be, on a connection that would otherwise be served.
-		s.release()
-		closeCatalog(c.backend)
+		s.discard(c)
 		return nil, context.Cause(ctx)
 	}
 	if e, ok := errors.AsType[*sqlapi.Error](err); ok {
@@ -38,7 +37,7 @@ func (s *Server) login(ctx context.Context, conn net.Conn) (*session, error) {
 }
 
 // open authenticates the client and gives it a session.
-func (s *Server) open(ctx context.Context, st *startup) (c *session, err error) {
+func (s *Server) open(ctx context.Context, st *startup) (*session, error) {
 	privilege, err := s.authenticate(ctx, st)
 	if err != nil {
 		return nil, err
@@ -50,36 +49,46 @@ func (s *Server) open(ctx context.Context, st *startup) (c *session, err error) 
 	if err := s.admit(st.local); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			s.release()
-		}
-	}()
-	if _, err := st.conn.Write(encode(nil, &pgproto3.AuthenticationOk{})); err != nil {
-		return nil, err
-	}
-	backend, err := s.backend.Open(ctx, privilege, params)
+	backend, err := s.openCatalog(ctx, st, privilege, params)
 	if err != nil {
-		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == sqlapi.CodeInvalidValue {
-			return nil, sqlapi.AsError(pg) // a parameter's value the client chose
-		}
-		s.log.Error("session could not be opened in the catalog database", "error", err)
-		return nil, sqlapi.Errorf(codeCannotConnect, "the catalog database is not available now")
+		s.release()
+		return nil, err
 	}
 	id, pid, key := s.newIdentity()
 	info := &sqlapi.Session{ID: id, User: st.params["user"], Privilege: privilege, LocalSocket: st.local}
 	if !st.local {
 		info.RemoteAddr = st.conn.RemoteAddr().String()
 	}
-	c = newSession(s, info, st.conn, backend)
+	c := newSession(s, info, st.conn, backend)
 	c.pid, c.key = pid, key
 	s.remember(c) // before the client learns its key
 	if _, err := st.conn.Write(greeting(c)); err != nil {
-		closeCatalog(backend)
+		s.discard(c)
 		return nil, err
 	}
 	return c, nil
 }
 
-// closeCatalog ends a backend connection that no session uses.
-func closeCatalog(backend *pgconn.HijackedConn) { _ = backend.Conn.Close() }
+// openCatalog tells the client that it is authenticated and opens its backend connection.
+func (s *Server) openCatalog(
+	ctx context.Context, st *startup, privilege sqlapi.Privilege, params map[string]string,
+) (*pgconn.HijackedConn, error) {
+	if _, err := st.conn.Write(encode(nil, &pgproto3.AuthenticationOk{})); err != nil {
+		return nil, err
+	}
+	backend, err := s.backend.Open(ctx, privilege, params)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == sqlapi.CodeInvalidValue {
+		return nil, sqlapi.AsError(pg) // a parameter's value the client chose
+	}
+	if err != nil {
+		s.log.Error("session could not be opened in the catalog database", "error", err)
+		return nil, sqlapi.Errorf(codeCannotConnect, "the catalog database is not available now")
+	}
+	return backend, nil
+}
+
+// discard ends a session that has not begun.
+func (s *Server) discard(c *session) {
+	s.forget(c)
+	_ = c.backend.Conn.Close()
+}
