@@ -1,21 +1,48 @@
 // Package compare proves that the two sides of a task hold the same rows, or says where they do not.
 //
-// State: runs, their results per table and schedules are rows of the catalog; a run is a row that moves from queued to
-// running to an end. Nothing else is remembered, so a run that a crash interrupts is queued again at the next start and
-// begins anew.
+// # State
 //
-// Two depths exist. ROWS counts. VALUES adds up, on each side by itself, a 64-bit hash of every row's binary image: a sum
-// needs no order, so collations play no role, and it counts duplicates. Columns whose binary image depends on the database
-// (everything that is not a built-in type) enter the image as text. Both servers must give the same hash for a probe, else
-// md5 takes its place.
+// Runs, their results per table and schedules are rows of the catalog; a run moves from queued to running to an end. Nothing
+// else is remembered, so a run that a crash interrupts is queued again at the next start and begins anew. A run never
+// changes either side.
 //
-// A running task never stands still, and the two sides are read at different moments. Equal results are equal; unequal ones
-// are believed only when it is certain that no change to the table was under way: the stream's counters of that table are
-// read before the first side is read and again once the stream has passed the source's position after the last side was
-// read. If they moved, both sides are read again; a table that keeps moving is reported as undecided, never as different.
+// # What is compared
 //
-// Goroutines: Service.Run, one per run in progress, and within a run one per table being compared; all end with Run.
+// ROWS counts. VALUES adds up, on each side by itself, a 64-bit hash of every row's image: a sum needs no order, so collations
+// play no role, and unlike XOR it counts duplicates. The image is the row's binary form, which tells 1.0 from 1.00 and -0
+// from 0 and knows no session setting. What depends on the database, which is every type that is not a built-in one, enters
+// it as text. Both servers must give the same hash for a probe, else md5 takes its place.
 //
-// Failures: what befalls one table is that table's result; what befalls a run (endpoints gone, limit reached) is the run's
-// error. A run never changes either side.
+// Tables are paired by name, columns too. A tree of partitions is one table, read through its root, because the sides may be
+// partitioned differently; a table that others inherit from is read without them.
+//
+// # Why a difference is real
+//
+// A running task never stands still, and the two sides are read at different moments. Figures of VALUES that are equal prove
+// the rows equal; figures that are not are believed only if nothing happened to the table between two moments that enclose
+// both readings. The first is when the stream's counters of the table are read; the second when they are read again after
+// the stream has passed what was the end of the source's WAL once both sides had been read. Take a row that only one
+// reading saw:
+//
+//   - Only the source's: its commit was in the WAL by then and was applied after the destination was read, which moved the
+//     counter of what is applied.
+//   - Only the destination's: either it was applied after the first moment, which moved the counter, or it had arrived before,
+//     while the source still hid it. PostgreSQL writes the commit record first, then makes the row visible, then releases the
+//     transaction's locks, so the transaction held a write lock on the table at the first moment. If there was any such lock,
+//     the reading is repeated after those transactions have ended.
+//
+// If the counters moved, both sides are read again; a table that keeps moving is undecided, never different. So is every
+// difference while the task does not stream. Counts may be equal by chance while rows come and go; a remark says so.
+//
+// Servers before 12 write floating point numbers as text in another way than later ones. Between such a pair a difference in a
+// table with values that enter the image as text is undecided.
+//
+// # Goroutines
+//
+// Service.Run, two per run in progress (the run, and one that looks whether it was cancelled), and within a run one per
+// connection, which is two for a moment while both sides are read. All end with Run.
+//
+// # Failure
+//
+// What befalls one table is that table's result; what befalls a run (an endpoint gone, a limit reached) is the run's error.
 package compare

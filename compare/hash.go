@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"pgsyncd/sync/schema"
 
@@ -12,21 +13,27 @@ import (
 )
 
 // hashes turn one bytea (%s) into a bigint, the fastest first. The hash of an array of one bytea is the server's own 64-bit
-// hash of exactly those bytes; other ready-made hashes are not used because they follow a type's notion of equality
+// hash of exactly those bytes. Other ready-made hashes are not used because they follow a type's notion of equality
 // (1.0 and 1.00) or mix columns linearly.
 var hashes = []string{
 	"pg_catalog.hash_array_extended(ARRAY[%s], 0)", // PostgreSQL 11 and later
 	"('x' || pg_catalog.substr(pg_catalog.md5(%s), 1, 16))::bit(64)::bigint",
 }
 
-// commonHash is the fastest hash that exists on both servers and gives the same for a probe.
+// specimen is hashed on both servers: longer than the blocks the hash works in, with a rest.
+const specimen = `'\x000102ff7067808182838485868788898a8b8c8d8e8f9091929394'::bytea`
+
+// commonHash is the fastest hash that exists on both servers and gives the same for the specimen.
 func commonHash(ctx context.Context, source, destination *pgx.Conn) (string, error) {
 	for _, hash := range hashes {
-		query := "SELECT " + fmt.Sprintf(hash, `'\x000102ff7067'::bytea`)
-		a, errA := probe(ctx, source, query)
-		b, errB := probe(ctx, destination, query)
-		if err := errors.Join(errA, errB); err != nil {
-			return "", fmt.Errorf("probe hash function: %w", err)
+		query := "SELECT " + fmt.Sprintf(hash, specimen)
+		a, err := probe(ctx, source, query)
+		if err != nil {
+			return "", fmt.Errorf("probe hash function in the source: %w", err)
+		}
+		b, err := probe(ctx, destination, query)
+		if err != nil {
+			return "", fmt.Errorf("probe hash function in the destination: %w", err)
 		}
 		if a != nil && b != nil && *a == *b {
 			return hash, nil
@@ -39,8 +46,7 @@ func commonHash(ctx context.Context, source, destination *pgx.Conn) (string, err
 func probe(ctx context.Context, conn *pgx.Conn, query string) (*int64, error) {
 	var h int64
 	err := conn.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&h)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "42883" {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42883" {
 		return nil, nil
 	}
 	if err != nil {
@@ -53,12 +59,24 @@ func probe(ctx context.Context, conn *pgx.Conn, query string) (*int64, error) {
 // (FirstGenbkiObjectId of access/transam.h).
 const firstAssignedOID = 10000
 
-// image is the SQL of a column as it enters a row's image. record_send writes the OID of each column's type, so a type with
-// a different OID on either side has to go as text, as do types whose binary form contains OIDs.
-func image(c schema.Column) string {
-	name := pgx.Identifier{c.Name}.Sanitize()
-	if c.BinarySafe && c.TypeOID < firstAssignedOID {
-		return name
+// asText reports whether a column enters the image as text: its binary form may contain OIDs, or, like its type in
+// record_send's output, its own OID differs between databases.
+func asText(c schema.Column) bool { return !c.BinarySafe || c.TypeOID >= firstAssignedOID }
+
+// image is the SQL of a row's image, a bytea. The text of a record is made by the output functions of its columns, where a cast
+// to text could be anything a user has defined; it tells NULL from an empty string.
+func image(columns []schema.Column) string {
+	var parts, texts []string
+	for _, c := range columns {
+		name := pgx.Identifier{c.Name}.Sanitize()
+		if asText(c) {
+			texts = append(texts, name)
+		} else {
+			parts = append(parts, name)
+		}
 	}
-	return name + "::text"
+	if texts != nil {
+		parts = append(parts, "ROW("+strings.Join(texts, ", ")+")::text")
+	}
+	return "pg_catalog.record_send(ROW(" + strings.Join(parts, ", ") + "))"
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ var (
 // execute carries a run to its end and records that end.
 func (s *Service) execute(ctx context.Context, run catalog.CompareRun) {
 	log := s.cfg.Logger.With("run", run.ID)
-	err := s.compare(ctx, &run)
+	err := s.guard(run.ID, func() error { return s.compare(ctx, &run) })
 	if ctx.Err() != nil {
 		return // the run is still marked as running, so the next daemon begins it anew
 	}
@@ -37,9 +38,31 @@ func (s *Service) execute(ctx context.Context, run catalog.CompareRun) {
 		run.State, run.Error = StateFailed, err.Error()
 		log.Warn("comparison failed", "error", err)
 	}
-	if err := s.cfg.Catalog.UpdateCompare(ctx, run); err != nil && ctx.Err() == nil {
-		log.Error("record end of comparison", "error", err)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		err := s.cfg.Catalog.UpdateCompare(ctx, run)
+		if err == nil || errors.Is(err, catalog.ErrNotFound) { // the task was dropped, and the run with it
+			return
+		}
+		log.Warn("record end of comparison", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
+}
+
+// guard turns a panic of f into an error.
+func (s *Service) guard(run int64, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Logger.Error("comparison panicked", "run", run, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", p)
+		}
+	}()
+	return f()
 }
 
 func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
@@ -51,12 +74,13 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 	if err != nil {
 		return err
 	}
-	stand, err := standing(task)
+	source, destination, err := s.cfg.Endpoints(task)
 	if err != nil {
 		return err
 	}
-	source, destination, err := s.cfg.Endpoints(task)
-	if err != nil {
+	j := &job{Service: s, run: run, options: options, task: task, source: source, destination: destination,
+		application: "pgsyncd " + task.Name + " compare"}
+	if _, _, err := j.standing(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -64,11 +88,6 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 	if options.TimeLimit > 0 {
 		limit := time.AfterFunc(options.TimeLimit, func() { cancel(errTimeLimit) })
 		defer limit.Stop()
-	}
-	j := &job{Service: s, run: run, options: options, task: task, still: stand,
-		source: source, destination: destination, application: "pgsyncd " + task.Name + " compare"}
-	if st, ok := s.cfg.Streams.Stream(task.ID); ok {
-		j.stream = st
 	}
 	var g errgroup.Group
 	g.Go(func() error { s.watchCancel(ctx, run.ID, cancel); return nil })
@@ -80,20 +99,6 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 		return cause
 	}
 	return err
-}
-
-// standing decides whether a task can be compared at all, and tells why a difference could be one of time only when
-// nothing streams. An empty text means that both sides stand on their own and any difference is real.
-func standing(task catalog.Task) (string, error) {
-	switch task.State {
-	case catalog.StateIncremental, catalog.StateCompleted:
-		return "", nil
-	case catalog.StatePaused, catalog.StateIncrementalFailed, catalog.StateFault, catalog.StateStopping,
-		catalog.StateCompleting, catalog.StateStoppingFailed:
-		return "the task does not stream (" + string(task.State) + "), so changes made on the source since then are missing", nil
-	default:
-		return "", fmt.Errorf("task %s is in state %q; its data is not complete yet", task.Name, task.State)
-	}
 }
 
 // watchCancel ends the run when an operator cancels it.
@@ -168,7 +173,7 @@ func (j *job) all(ctx context.Context) error {
 		return nil
 	})
 	for range min(workers, max(1, len(pairs))) {
-		g.Go(func() error { return j.worker(ctx, queue, done) })
+		g.Go(func() error { return j.guard(j.run.ID, func() error { return j.worker(ctx, queue, done) }) })
 	}
 	return g.Wait()
 }

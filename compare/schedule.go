@@ -12,17 +12,67 @@ import (
 )
 
 // Next is the first time after now that a cron expression names in a time zone; it fails on an expression that is wrong or
-// names no time to come.
+// names no time to come. Where the clocks are set forward, a time that they skip is the moment of the change; where they are
+// set back, a time that they show twice counts once, the first time, unless the expression is for every hour.
 func Next(expression string, location *time.Location, now time.Time) (time.Time, error) {
 	schedule, err := cron.ParseStandard(expression)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("cron expression %q: %w", expression, err)
 	}
-	next := schedule.Next(now.In(location))
+	next := nextTime(schedule, location, now.In(location))
 	if next.IsZero() {
 		return time.Time{}, fmt.Errorf("cron expression %q names no time to come", expression)
 	}
 	return next, nil
+}
+
+// everyHour marks a field given as * in a cron.SpecSchedule.
+const everyHour = 1 << 63
+
+func nextTime(schedule cron.Schedule, location *time.Location, now time.Time) time.Time {
+	spec, ok := schedule.(*cron.SpecSchedule)
+	if ok && spec.Location != time.Local {
+		location, now = spec.Location, now.In(spec.Location) // the expression begins with TZ=
+	}
+	if !ok || spec.Hour&everyHour != 0 {
+		return schedule.Next(now)
+	}
+	// Cron's own rule skips the times of one hour a year and takes those of another twice. It is asked for a clock that is never
+	// set instead, what it names is looked up on the real one.
+	spec.Location = time.UTC
+	for wall := reading(now); ; {
+		if wall = spec.Next(wall); wall.IsZero() {
+			return time.Time{}
+		}
+		if at := firstReading(wall, location); at.After(now) {
+			return at
+		}
+	}
+}
+
+// reading is what the clock on the wall shows, as a time in UTC.
+func reading(t time.Time) time.Time {
+	_, offset := t.Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
+}
+
+// firstReading is the first moment at which the clock shows wall or, where it skips that, something later.
+func firstReading(wall time.Time, location *time.Location) time.Time {
+	t := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, location)
+	start, end := t.ZoneBounds()
+	switch shown := reading(t); {
+	case shown.After(wall): // skipped, and taken for later
+		return start
+	case shown.Before(wall): // skipped, and taken for earlier
+		return end
+	case start.IsZero():
+		return t
+	}
+	_, before := start.Add(-time.Second).Zone()
+	if earlier := wall.Add(-time.Duration(before) * time.Second); earlier.Before(start) {
+		return earlier.In(location)
+	}
+	return t
 }
 
 // fireDue queues a run for every schedule whose time has come. Times that were missed while no daemon ran count once.

@@ -101,21 +101,18 @@ func (s *Service) Wake() {
 
 // Run executes comparisons until ctx ends. Runs that an earlier daemon left unfinished begin anew.
 func (s *Service) Run(ctx context.Context) error {
-	if n, err := s.cfg.Catalog.RequeueCompares(ctx); err != nil {
-		s.cfg.Logger.Warn("queue interrupted comparisons", "error", err)
-	} else if n > 0 {
-		s.cfg.Logger.Info("interrupted comparisons queued again", "runs", n)
-	}
 	var g errgroup.Group
 	defer func() { _ = g.Wait() }()
 	room := make(chan struct{}, s.cfg.Runs)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for {
-		if err := s.fireDue(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.Warn("read schedules", "error", err)
+	for requeued := false; ; {
+		if requeued = requeued || s.requeue(ctx); requeued {
+			if err := s.fireDue(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				s.cfg.Logger.Warn("read schedules", "error", err)
+			}
+			s.takeQueued(ctx, &g, room)
 		}
-		s.takeQueued(ctx, &g, room)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -123,6 +120,18 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// requeue queues what an earlier daemon left unfinished; false means to try again.
+func (s *Service) requeue(ctx context.Context) bool {
+	n, err := s.cfg.Catalog.RequeueCompares(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Logger.Warn("queue interrupted comparisons", "error", err)
+	}
+	if n > 0 {
+		s.cfg.Logger.Info("interrupted comparisons queued again", "runs", n)
+	}
+	return err == nil
 }
 
 // takeQueued starts queued runs as long as there is room, which each of them takes up until it ends.
