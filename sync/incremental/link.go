@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -93,8 +94,8 @@ func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
 		case *pgproto3.ErrorResponse:
 			return fmt.Errorf("receive from source: %w", pgconn.ErrorResponseToPgError(m))
 		case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
-		case *pgproto3.CopyDone:
-			return errors.New("receive from source: the source ended the stream")
+		case *pgproto3.CopyDone, *pgproto3.CommandComplete: // it shuts down
+			return fmt.Errorf("receive from source: the source ended the stream: %w", io.ErrUnexpectedEOF)
 		default:
 			return fmt.Errorf("receive from source: unexpected %T", m)
 		}

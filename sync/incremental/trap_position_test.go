@@ -22,22 +22,30 @@ func streamMessage(n int64) testenv.Match {
 	}
 }
 
-// cutEverywhere runs work once for every message that the source then sends, cuts the link after that message, and lets the
-// next stream go on.
-func (l *lab) cutEverywhere(messages int64, work func(round int64)) {
+// cutEverywhere runs work once for every message that the source then sends, lets the stream have the messages up to that one
+// and nothing after, cuts the link once what they bring is in the destination, and lets the next stream go on. bring tells
+// by a query whether it is.
+func (l *lab) cutEverywhere(messages int64, work func(round int64), bring func(message int64) string) {
 	l.Helper()
 	direct := l.cfg.Source
 	for n := int64(1); n <= messages; n++ {
 		proxy, through := l.through(l.src, l.srcDB)
-		cut := proxy.CutAfter(streamMessage(n))
-		work(n)
 		l.cfg.Source = through
 		r := l.start()
-		err := r.wait()
+		l.eventually("the stream runs", func() bool { return r.Applied() > 0 })
+		stalled := proxy.StallAfter(streamMessage(n)) // both ways: nothing is confirmed either
+		work(n)
 		select {
-		case <-cut:
+		case <-stalled:
+		case <-r.done:
+			l.Fatalf("message %d: the stream ended by itself: %v", n, r.err)
 		case <-time.After(patience):
-			l.Fatalf("round %d: the stream ended by itself: %v", n, err)
+			l.Fatalf("message %d does not come", n)
+		}
+		l.eventually(fmt.Sprintf("message %d is applied", n), func() bool { return l.one(l.d, bring(n)) == "t" })
+		proxy.Reset()
+		if err := r.wait(); err == nil {
+			l.Fatal("ended without error")
 		}
 		l.cfg.Source = direct
 		_ = l.resume().kill()
@@ -51,7 +59,7 @@ func TestInterleavedTransactionsSurviveCutsAfterEveryMessage(t *testing.T) {
 	t.Parallel()
 	l := setup(t, `CREATE TABLE t (id int PRIMARY KEY, a text); CREATE TABLE log (a text)`)
 	a, b := l.src.Connect(t, l.srcDB), l.src.Connect(t, l.srcDB)
-	// Relation, Begin, two Inserts and Commit for each of the two, the Relations of two tables.
+	// B's transaction: Begin, Relation, Insert, Relation, Insert, Commit; A's: Begin, two Inserts, Commit.
 	l.cutEverywhere(10, func(round int64) {
 		l.exec(a, "BEGIN")
 		l.exec(a, fmt.Sprintf("INSERT INTO t VALUES (%d, 'a')", 2*round))
@@ -61,6 +69,9 @@ func TestInterleavedTransactionsSurviveCutsAfterEveryMessage(t *testing.T) {
 		l.exec(b, "COMMIT")
 		l.exec(a, "INSERT INTO log VALUES ('a')")
 		l.exec(a, "COMMIT")
+	}, func(message int64) string {
+		return fmt.Sprintf(`SELECT (count(*) FILTER (WHERE a = 'b') >= %d) AND (count(*) FILTER (WHERE a = 'a') >= %d) FROM log`,
+			message-1+min(message/6, 1), message-1+message/10)
 	})
 }
 
@@ -68,10 +79,13 @@ func TestInterleavedTransactionsSurviveCutsAfterEveryMessage(t *testing.T) {
 func TestRowsOfOneRecordSurviveCutsBetweenThem(t *testing.T) {
 	t.Parallel()
 	l := setup(t, `CREATE TABLE t (a int)`)
-	l.cutEverywhere(7, func(int64) {
+	// Begin, Relation, five Inserts, Commit.
+	l.cutEverywhere(8, func(int64) {
 		if _, err := l.s.CopyFrom(t.Context(), pgx.Identifier{"t"}, []string{"a"}, pgx.CopyFromRows([][]any{{1}, {1}, {2}, {2}, {2}})); err != nil {
 			t.Fatal(err)
 		}
+	}, func(message int64) string {
+		return fmt.Sprintf(`SELECT count(*) >= %d FROM t`, 5*(message-1+message/8))
 	})
 }
 

@@ -179,6 +179,21 @@ func TestDuplicateRowsWithoutKey(t *testing.T) {
 		CREATE TABLE n (a numeric); ALTER TABLE n REPLICA IDENTITY FULL; CREATE TABLE gate ()`)
 	r := l.start()
 	oneOf := `ctid = (SELECT min(ctid) FROM t WHERE a = `
+	// Of equal rows one goes and one changes: each alone in its batch, then several together.
+	l.source(`INSERT INTO t SELECT i % 5, 'equal', '[]', '(0,0)', 1, 'c' FROM generate_series(0, 19) i`)
+	single := []string{`DELETE FROM t WHERE ` + oneOf + `0)`, `UPDATE t SET b = 'one' WHERE ` + oneOf + `1)`, `DELETE FROM t WHERE ` + oneOf + `2)`}
+	for _, sql := range single {
+		r.catchUp()
+		l.source(sql)
+	}
+	r.catchUp()
+	l.equal()
+	l.inOneBatch("t", r, func() {
+		for _, sql := range single {
+			l.source(sql)
+		}
+	})
+	l.equal()
 	work := func() {
 		l.source(`INSERT INTO t SELECT i % 4, NULL, '{"a": 1,  "a":2}', '(1,2)', '-0', 'ab' FROM generate_series(0, 11) i`)
 		l.source(`DELETE FROM t WHERE ` + oneOf + `0)`)
