@@ -185,18 +185,16 @@ func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 		if t == nil || e.tx.start < t.after {
 			continue
 		}
-		c.truncated = append(c.truncated, t)
-	}
-	// Where the whole partitioned table is truncated, it is listed as well as its partitions.
-	listed := map[uint32]bool{}
-	for _, t := range c.truncated {
-		listed[t.oid] = listed[t.oid] || !t.root
-	}
-	for _, t := range c.truncated {
-		if !listed[t.oid] {
-			return c, false, permanentf("TRUNCATE of partition %s at %s: the destination has only the partitioned table %s",
-				t.relation.name, e.tx.start, t.name)
+		if t.root {
+			sql, err := a.emptyPartition(ctx, t)
+			if err != nil {
+				return c, false, fmt.Errorf("TRUNCATE of partition %s at %s: %w", r.name, e.tx.start, err)
+			}
+			c.deletes = append(c.deletes, sql)
+		} else {
+			c.listed = append(c.listed, t)
 		}
+		c.truncated = append(c.truncated, t)
 	}
 	return c, len(c.truncated) > 0, nil
 }
@@ -294,7 +292,12 @@ func (a *applier) send(p *pipeline, b *batch) error {
 // sendRow queues the statement of one change.
 func (a *applier) sendRow(p *pipeline, c *change, origin int, how care) error {
 	if c.kind == kindTruncate {
-		p.run(a.dst.statement(truncateSQL(c.truncated, c.restart), nil), nil, anyRows, origin)
+		if len(c.listed) > 0 {
+			p.run(a.dst.statement(truncateSQL(c.listed, c.restart), nil), nil, anyRows, origin)
+		}
+		for _, sql := range c.deletes {
+			p.run(a.dst.statement(sql, nil), nil, anyRows, origin)
+		}
 		return nil
 	}
 	st, args, err := a.statement(c.target, c.event, how)

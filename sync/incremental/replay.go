@@ -90,12 +90,11 @@ func (a *applier) retarget(ctx context.Context, c *change) (err error) {
 		c.target, err = a.target(ctx, c.relation)
 		return err
 	}
-	for i, t := range c.truncated {
-		if c.truncated[i], err = a.target(ctx, t.relation); err != nil {
-			return err
-		}
+	again, ok, err := a.admit(ctx, c.event)
+	if ok {
+		*c = again
 	}
-	return nil
+	return err
 }
 
 // replayOne applies one change or settles its conflict.
@@ -137,21 +136,6 @@ func (a *applier) try(ctx context.Context, c *change) (*failure, error) {
 		return nil, a.changeError(c, f)
 	}
 	return f, a.frame(ctx, a.dst.undo, a.dst.release)
-}
-
-// empty deletes all rows where TRUNCATE is refused because a table outside the task refers to this one: in the source the
-// referring table was truncated too, or was not there.
-func (a *applier) empty(ctx context.Context, c *change, f *failure) error {
-	if sqlState(f.err) != "0A000" {
-		return a.changeError(c, f)
-	}
-	for _, t := range c.truncated {
-		if _, err := a.dst.conn.Exec(ctx, "DELETE FROM "+t.only+t.name.String()); err != nil {
-			return a.changeError(c, &failure{err: err})
-		}
-	}
-	a.done.count([]change{*c})
-	return nil
 }
 
 // changeError says which change could not be applied.

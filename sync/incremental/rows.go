@@ -271,16 +271,3 @@ func (w *writer) image(alias string, c care) string {
 		return alias + "." + w.t.columns[i].name
 	}) + "), ROW(" + w.t.list(columns, ", ", func(_, i int) string { return cast(i) }) + "))"
 }
-
-// truncate empties the targets in one statement, as the source did: they may refer to each other.
-func truncateSQL(targets []*target, restart bool) string {
-	names := make([]string, len(targets))
-	for i, t := range targets {
-		names[i] = t.only + t.name.String()
-	}
-	sql := "TRUNCATE " + strings.Join(names, ", ")
-	if restart {
-		sql += " RESTART IDENTITY"
-	}
-	return sql
-}

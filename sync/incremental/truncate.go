@@ -1,0 +1,62 @@
+package incremental
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// truncateSQL empties the targets in one statement, as the source did: they may refer to each other.
+func truncateSQL(targets []*target, restart bool) string {
+	names := make([]string, len(targets))
+	for i, t := range targets {
+		names[i] = t.only + t.name.String()
+	}
+	sql := "TRUNCATE " + strings.Join(names, ", ")
+	if restart {
+		sql += " RESTART IDENTITY"
+	}
+	return sql
+}
+
+// emptyPartition returns the statement that deletes a partition's rows from the partitioned table that has them in the
+// destination. The source knows which those are.
+func (a *applier) emptyPartition(ctx context.Context, t *target) (string, error) {
+	conn, err := a.cfg.Source.Connect(ctx, "pgsyncd "+a.cfg.Task+" source")
+	if err != nil {
+		return "", err
+	}
+	defer closeRaw(ctx, conn.PgConn())
+	var bounds string
+	err = conn.QueryRow(ctx, `SELECT coalesce(pg_catalog.pg_get_partition_constraintdef(c.oid), '') FROM pg_catalog.pg_class c
+		WHERE c.oid = $1`, t.relation.oid).Scan(&bounds)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("read its bounds: %w", err)
+	}
+	if bounds == "" || strings.Contains(bounds, "satisfies_hash_partition") {
+		return "", permanentf("the destination has only the partitioned table %s, and there is no telling which rows are meant", t.name)
+	}
+	return "DELETE FROM " + t.name.String() + " WHERE " + bounds, nil
+}
+
+// empty deletes all rows where TRUNCATE is refused because a table outside the task refers to this one: in the source the
+// referring table was truncated too, or was not there.
+func (a *applier) empty(ctx context.Context, c *change, f *failure) error {
+	if sqlState(f.err) != "0A000" {
+		return a.changeError(c, f)
+	}
+	statements := c.deletes
+	for _, t := range c.listed {
+		statements = append(statements, "DELETE FROM "+t.only+t.name.String())
+	}
+	for _, sql := range statements {
+		if _, err := a.dst.conn.Exec(ctx, sql); err != nil {
+			return a.changeError(c, &failure{err: err})
+		}
+	}
+	a.done.count([]change{*c})
+	return nil
+}
