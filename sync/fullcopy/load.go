@@ -192,12 +192,12 @@ func (p *pair) complete(ctx context.Context, w *load) error {
 	return nil
 }
 
-// markCopied records the unit. Where a task has selected a part of a tree, the stream knows the leaves and the root, not the
-// table between that is the unit; so the leaves are recorded too.
+// markCopied records the unit, and each partition by its own name: it may be attached elsewhere before the stream comes to the
+// changes that its copy shows. What is attached later is known by its absence.
 func (j *job) markCopied(ctx context.Context, tx pgx.Tx, u *unit) error {
 	names := []schema.Name{u.name}
 	for _, f := range u.feeds {
-		if f.source.Root != u.name && f.source.Name != u.name {
+		if f.source.Name != u.name {
 			names = append(names, f.source.Name)
 		}
 	}

@@ -206,8 +206,8 @@ func message(b []byte) (kind byte, body []byte, size int, err error) {
 		return 0, nil, 5, nil
 	}
 	n := binary.BigEndian.Uint32(b[1:])
-	if n < 4 || b[0] != 'd' && n > maxControl {
-		return 0, nil, 0, fmt.Errorf("message %q of impossible length %d", b[0], n)
+	if b[0] == 0 || n < 4 || b[0] != 'd' && n > maxControl {
+		return 0, nil, 0, fmt.Errorf("message of impossible type %q or length %d", b[0], n)
 	}
 	size = int(n) + 1
 	if len(b) < size {
