@@ -2,7 +2,6 @@ package sync
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -23,9 +22,6 @@ const (
 	shareIndexes   = 20
 	shareFinish    = 100 - shareStructure - shareData - shareIndexes
 )
-
-// idleAfter is how long after its last transaction a stream that is caught up shows no delay.
-const idleAfter = 2 * time.Second
 
 // figures are the live figures of one runner. They are written by the stages and read by whoever flushes them; every
 // method is safe for concurrent use and none blocks.
@@ -207,45 +203,6 @@ func (f *figures) Phase(name string, done, total int) {
 	f.touch()
 }
 
-// streamProgress is called by the stream after every commit.
-func (f *figures) streamProgress(p incremental.Progress) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if p.Applied > f.progress.Applied {
-		f.worked++
-	}
-	f.progress = p
-	f.st.ReceivedLSN, f.st.AppliedLSN, f.st.ConfirmedLSN = lsnText(p.Received), lsnText(p.Applied), lsnText(p.Confirmed)
-	f.st.RowsApplied, f.st.TransactionsApplied = f.baseRows+p.Rows, f.baseTxns+p.Transactions
-	f.touch()
-}
-
-func (f *figures) streamTable(name schema.Name, inserts, updates, deletes, truncates int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	row := f.tables[name]
-	if row == nil {
-		row = &tableFigure{TableStatus: catalog.TableStatus{
-			SourceSchema: name.Schema, SourceTable: name.Name, DestinationSchema: name.Schema, DestinationTable: name.Name,
-		}}
-		f.tables[name] = row
-	}
-	row.Inserts += inserts
-	row.Updates += updates
-	row.Deletes += deletes
-	row.Truncates += truncates
-	row.State, row.changed = tableSynchronizing, true
-}
-
-const tableSynchronizing = "synchronizing"
-
-func (f *figures) conflicts(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.st.Conflicts += int64(n)
-	f.changed = true
-}
-
 // source takes what was seen of the source's WAL.
 func (f *figures) source(end pglogrepl.LSN, confirmed *pglogrepl.LSN, retained *int64) {
 	f.mu.Lock()
@@ -277,17 +234,6 @@ func (f *figures) status(now time.Time) (catalog.Status, bool) {
 		before.DelayMs != nil && *before.DelayMs != *f.st.DelayMs || before.CopyBytesPerS != f.st.CopyBytesPerS
 	f.changed = false
 	return f.st, changed
-}
-
-// delay is the time a commit of the source takes to the destination; nothing is delayed where nothing waits.
-func (f *figures) delay(now time.Time) time.Duration {
-	switch {
-	case f.progress.CaughtUp && now.Sub(f.progress.CommitTime) > idleAfter+f.progress.Delay:
-		return 0
-	case !f.progress.CaughtUp && !f.progress.CommitTime.IsZero():
-		return max(f.progress.Delay, now.Sub(f.progress.CommitTime))
-	}
-	return f.progress.Delay
 }
 
 // sumTables brings the sums over tables up to date; the caller holds mu.
@@ -419,31 +365,4 @@ func timeOrNil(t time.Time, before *time.Time) *time.Time {
 		return before
 	}
 	return &t
-}
-
-// reporter hands what a stream tells to the figures and conflicts to the catalog.
-type reporter struct{ *runner }
-
-// Progress implements incremental.Reporter.
-func (r reporter) Progress(p incremental.Progress) { r.figures.streamProgress(p) }
-
-// Table implements incremental.Reporter.
-func (r reporter) Table(name schema.Name, inserts, updates, deletes, truncates int64) {
-	r.figures.streamTable(name, inserts, updates, deletes, truncates)
-}
-
-// Conflicts implements incremental.Reporter.
-func (r reporter) Conflicts(ctx context.Context, conflicts []incremental.Conflict) error {
-	rows := make([]catalog.Conflict, len(conflicts))
-	for i, c := range conflicts {
-		rows[i] = catalog.Conflict{
-			Time: c.Time, Table: c.Table.String(), Kind: c.Kind, Key: c.Key, SourceRow: c.SourceRow,
-			DestinationRow: c.DestinationRow, LSN: c.LSN.String(), Action: c.Action,
-		}
-	}
-	if err := r.cfg.Catalog.AddConflicts(ctx, r.task.ID, rows); err != nil {
-		return fmt.Errorf("record %d conflicts: %w", len(rows), err)
-	}
-	r.figures.conflicts(len(conflicts))
-	return nil
 }
