@@ -60,11 +60,13 @@ type batch struct {
 type change struct {
 	*event
 	target    *target
-	truncated []*target
+	truncated []*target // by TRUNCATE, all of them
+	listed    []*target // those that can be truncated in the destination
+	deletes   []string  // statements for the partitions that the destination does not have
 }
 
-func newApplier(s *Stream, dst *session, src *source) *applier {
-	a := &applier{stream: s, cfg: s.cfg, dst: dst, src: src, seen: dst.position.LSN, moved: time.Now()}
+func newApplier(s *Stream, dst *session, src *source, copied map[string]pglogrepl.LSN) *applier {
+	a := &applier{stream: s, cfg: s.cfg, dst: dst, src: src, copied: copied, seen: dst.position.LSN, moved: time.Now()}
 	a.reset()
 	return a
 }
@@ -78,10 +80,6 @@ func (a *applier) reset() {
 
 // run applies until ctx ends, a fault, or the position to stop at (errDrained).
 func (a *applier) run(ctx context.Context) error {
-	var err error
-	if a.copied, err = ledger.Copied(ctx, a.dst.conn, a.cfg.Task); err != nil {
-		return err
-	}
 	a.publish(nil) // a sign of life
 	idle := time.NewTicker(time.Second)
 	defer idle.Stop()

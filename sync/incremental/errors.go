@@ -28,6 +28,10 @@ const (
 	ErrOtherSystem = permanentError("the source is another database cluster")
 	// ErrTimeline: the source was promoted or restored.
 	ErrTimeline = permanentError("the source is on another timeline")
+	// ErrBehind: the source's WAL ends before the destination's position, as after a restore from a copy of its files.
+	ErrBehind = permanentError("the source is behind the destination")
+	// ErrPublication: what is published is not, or was not all the time, what the task copied, so changes are missing.
+	ErrPublication = permanentError("the publication does not bring all changes")
 )
 
 // errDrained ends a stream that reached the position given to StopAt.

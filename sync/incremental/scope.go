@@ -75,15 +75,20 @@ func (a *applier) lookUp(ctx context.Context, r *relation) (*target, error) {
 	return nil, nil
 }
 
-// wanted reports whether a table, or the partitioned table it belongs to, was copied or is selected.
+// wanted reports whether a table, or the partitioned table it belongs to, was copied, or in a task that copies nothing is
+// selected. Where there are copies, changes of a table without one would fall on rows that are not there.
 func (a *applier) wanted(name schema.Name) bool {
-	_, copied := a.copiedAt(name)
-	return copied || a.cfg.Selection.Includes(name) || a.cfg.Selection.Includes(a.stream.counters.root(name))
+	if len(a.copied) > 0 {
+		_, copied := a.copiedAt(name)
+		return copied
+	}
+	return a.cfg.Selection.Includes(name) || a.cfg.Selection.Includes(a.stream.counters.root(name))
 }
 
-// copiedAt returns the position of the copy that a table belongs to. The unit of a partition is its whole tree, or itself.
+// copiedAt returns the position of the copy that a table belongs to. What was copied is recorded under its own name, even if it
+// was attached to a partitioned table or detached from one since; a partition that came later belongs to the copy of its root.
 func (a *applier) copiedAt(name schema.Name) (pglogrepl.LSN, bool) {
-	for _, unit := range []schema.Name{a.stream.counters.root(name), name} {
+	for _, unit := range []schema.Name{name, a.stream.counters.root(name)} {
 		if lsn, ok := a.copied[unit.String()]; ok {
 			return lsn, true
 		}

@@ -29,15 +29,16 @@ type source struct {
 	control *pgx.Conn     // belongs to the heartbeat once the stream runs
 	skew    time.Duration // the source's clock minus ours
 	version int           // server_version_num
+	watch   *watcher      // likewise
 }
 
 // openSource checks that the slot continues at the given position and starts streaming.
-func openSource(ctx context.Context, cfg Config, at ledger.Position, c *counters) (_ *source, err error) {
+func openSource(ctx context.Context, cfg Config, at ledger.Position, w *watcher, c *counters) (_ *source, err error) {
 	control, err := cfg.Source.Connect(ctx, "pgsyncd "+cfg.Task+" source")
 	if err != nil {
 		return nil, err
 	}
-	s := &source{control: control, queue: newQueue(cfg.BatchBytes)}
+	s := &source{control: control, queue: newQueue(cfg.BatchBytes), watch: w}
 	replication, err := cfg.Source.ConnectReplication(ctx, "pgsyncd "+cfg.Task+" stream")
 	defer func() {
 		if err != nil {
@@ -90,12 +91,11 @@ func (s *source) inspect(ctx context.Context, cfg Config, at ledger.Position, c 
 	if err := s.checkSlot(ctx, cfg, at); err != nil {
 		return err
 	}
-	var published bool
-	if err := s.control.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1)`, cfg.Publication).Scan(&published); err != nil {
-		return fmt.Errorf("look for publication %s: %w", cfg.Publication, err)
+	if err := s.checkWAL(ctx, at); err != nil {
+		return err
 	}
-	if !published {
-		return permanentf("publication %q does not exist in the source", cfg.Publication)
+	if err := s.watch.look(ctx, s.control); err != nil {
+		return err
 	}
 	roots, err := readRoots(ctx, s.control)
 	if err != nil {
@@ -135,6 +135,23 @@ func (s *source) checkSlot(ctx context.Context, cfg Config, at ledger.Position) 
 		return permanentf("%w: %s is invalidated (wal_status %q, reason %q)", ErrSlotLost, cfg.Slot, status, reason)
 	case confirmed > at.LSN:
 		return permanentf("%w: %s is confirmed up to %s, the destination has come to %s", ErrAhead, cfg.Slot, confirmed, at.LSN)
+	}
+	return nil
+}
+
+// checkWAL refuses a source whose WAL does not reach the destination's position: what it writes up to there would be skipped
+// in silence. A standby may have that part yet to replay.
+func (s *source) checkWAL(ctx context.Context, at ledger.Position) error {
+	var end string
+	var behind bool
+	err := s.control.QueryRow(ctx, `SELECT w.lsn::text, NOT pg_catalog.pg_is_in_recovery() AND w.lsn < $1::text::pg_lsn
+		FROM (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN '0/0' ELSE pg_catalog.pg_current_wal_flush_lsn() END) AS w (lsn)`,
+		at.LSN.String()).Scan(&end, &behind)
+	if err != nil {
+		return fmt.Errorf("read end of WAL: %w", err)
+	}
+	if behind {
+		return permanentf("%w: its WAL ends at %s, the destination has come to %s", ErrBehind, end, at.LSN)
 	}
 	return nil
 }
@@ -182,13 +199,20 @@ func readRoots(ctx context.Context, conn *pgx.Conn) (map[schema.Name]schema.Name
 }
 
 // heartbeat writes to the source's WAL when nothing came for a while, so that the slot can move on with an otherwise idle
-// database, and when somebody waits for a position that the source has no reason to pass.
+// database, and when somebody waits for a position that the source has no reason to pass. In between it watches the source.
 func (s *source) heartbeat(ctx context.Context, cfg Config, kick <-chan struct{}, p *progress) error {
 	ticker := time.NewTicker(cfg.Heartbeat)
 	defer ticker.Stop()
+	watch := time.NewTicker(max(cfg.Heartbeat, watchInterval))
+	defer watch.Stop()
 	var seen pglogrepl.LSN
 	for {
 		select {
+		case <-watch.C:
+			if err := s.watch.look(ctx, s.control); err != nil {
+				return err
+			}
+			continue
 		case <-ticker.C:
 			if now := p.read().Received; now != seen {
 				seen = now

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -42,7 +43,11 @@ func (s *Stream) Run(ctx context.Context) error {
 		return err
 	}
 	defer dst.close(ctx)
-	src, err := openSource(ctx, s.cfg, dst.position, s.counters)
+	copied, err := ledger.Copied(ctx, dst.conn, s.cfg.Task)
+	if err != nil {
+		return err
+	}
+	src, err := openSource(ctx, s.cfg, dst.position, newWatcher(s.cfg, copied), s.counters)
 	if err != nil {
 		return err
 	}
@@ -50,7 +55,7 @@ func (s *Stream) Run(ctx context.Context) error {
 	s.progress.update(func(p *Progress) {
 		p.Received, p.Applied, p.Confirmed = dst.position.LSN, dst.position.LSN, dst.position.LSN
 	})
-	a := newApplier(s, dst, src)
+	a := newApplier(s, dst, src, copied)
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return src.link.receive(running, src.queue, s.progress) })
 	g.Go(func() error { return src.link.report(running, s.progress) })

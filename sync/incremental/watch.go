@@ -1,0 +1,199 @@
+package incremental
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+)
+
+// watchInterval is the least time between two looks at the source's catalogs.
+const watchInterval = time.Second
+
+// watcher looks at what decides which changes the source sends, and which does not show in the stream when somebody changes
+// it: the publication, and the tables it stands for. A look cannot prevent a loss, but ends the stream over it.
+type watcher struct {
+	publication string
+	copied      map[string]pglogrepl.LSN // empty where the task began with the slot alone
+	log         *slog.Logger
+
+	oid     uint32                  // of the publication at the first look
+	members map[uint32]uint32       // rows of pg_publication_rel by table
+	tables  map[uint32]watchedTable // that the publication stands for
+	entered map[uint32]bool         // partitions that came later and were looked into
+}
+
+// watchedTable is a table of the source that holds rows.
+type watchedTable struct {
+	oid       uint32
+	name      schema.Name
+	root      schema.Name // topmost partitioned table, or the table itself
+	attached  string      // the transactions that made it a partition
+	logged    bool
+	published bool
+}
+
+func newWatcher(cfg Config, copied map[string]pglogrepl.LSN) *watcher {
+	return &watcher{publication: cfg.Publication, copied: copied, log: cfg.Logger, entered: map[uint32]bool{}}
+}
+
+// look compares the source's catalogs with what the stream relies on and with the look before.
+func (w *watcher) look(ctx context.Context, conn *pgx.Conn) error {
+	err := w.lookAtPublication(ctx, conn)
+	if err == nil {
+		err = w.lookAtMembers(ctx, conn)
+	}
+	if err == nil {
+		err = w.lookAtTables(ctx, conn)
+	}
+	if err != nil {
+		return fmt.Errorf("publication %s: %w", pgx.Identifier{w.publication}.Sanitize(), err)
+	}
+	return nil
+}
+
+// lookAtPublication reads the row as JSON, because its columns differ from version to version.
+func (w *watcher) lookAtPublication(ctx context.Context, conn *pgx.Conn) error {
+	var oid uint32
+	var everything, viaRoot bool
+	err := conn.QueryRow(ctx, `SELECT p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete
+			AND coalesce((pg_catalog.to_json(p) ->> 'pubtruncate')::bool, true), coalesce((pg_catalog.to_json(p) ->> 'pubviaroot')::bool, false)
+		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, w.publication).Scan(&oid, &everything, &viaRoot)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return permanentf("%w: it does not exist", ErrPublication)
+	case err != nil:
+		return err
+	case !everything:
+		return permanentf("%w: it leaves out INSERT, UPDATE, DELETE or TRUNCATE", ErrPublication)
+	case viaRoot:
+		return permanentf("%w: it publishes partitions as their root", ErrPublication)
+	case w.oid != 0 && w.oid != oid:
+		return permanentf("%w: it was created anew", ErrPublication)
+	}
+	w.oid = oid
+	return nil
+}
+
+// lookAtMembers notices a table that was taken out and put back, and conditions on rows and columns.
+func (w *watcher) lookAtMembers(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, `SELECT r.prrelid, r.oid,
+			pg_catalog.to_json(r) ->> 'prqual' IS NOT NULL OR pg_catalog.to_json(r) ->> 'prattrs' IS NOT NULL
+		FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = $1`, w.oid)
+	if err != nil {
+		return err
+	}
+	members := map[uint32]uint32{}
+	var table, member uint32
+	var partial bool
+	_, err = pgx.ForEachRow(rows, []any{&table, &member, &partial}, func() error {
+		members[table] = member
+		if before, known := w.members[table]; partial || known && before != member {
+			return permanentf("%w: what it has of the table with OID %d was changed", ErrPublication, table)
+		}
+		return nil
+	})
+	w.members = members
+	return err
+}
+
+// tablesSQL reads all tables that hold rows.
+const tablesSQL = `
+	WITH RECURSIVE up (leaf, parent, attached) AS (
+		SELECT c.oid, i.inhparent, i.xmin::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
+		WHERE c.relispartition
+		UNION ALL
+		SELECT up.leaf, i.inhparent, up.attached || ' ' || i.xmin::text FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent AND p.relispartition
+		JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent),
+	root AS (
+		SELECT up.leaf, up.attached, n.nspname, r.relname FROM up JOIN pg_catalog.pg_class r ON r.oid = up.parent AND NOT r.relispartition
+		JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace)
+	SELECT c.oid, n.nspname, c.relname, coalesce(root.nspname, n.nspname), coalesce(root.relname, c.relname),
+		coalesce(root.attached, ''), c.relpersistence = 'p',
+		c.oid IN (SELECT g.relid FROM pg_catalog.pg_get_publication_tables($1) AS g)
+	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN root ON root.leaf = c.oid
+	WHERE c.relkind = 'r' AND c.oid >= 16384`
+
+// lookAtTables compares what is published with what was copied and with the look before.
+func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, tablesSQL, w.publication)
+	if err != nil {
+		return err
+	}
+	var list []watchedTable
+	var t watchedTable
+	_, err = pgx.ForEachRow(rows, []any{&t.oid, &t.name.Schema, &t.name.Name, &t.root.Schema, &t.root.Name, &t.attached,
+		&t.logged, &t.published}, func() error { list = append(list, t); return nil })
+	if err != nil {
+		return fmt.Errorf("read tables: %w", err)
+	}
+	published := map[uint32]watchedTable{}
+	for _, t := range list {
+		if err := w.compare(ctx, conn, t); err != nil {
+			return err
+		}
+		if t.published {
+			published[t.oid] = t
+		}
+	}
+	for oid, t := range w.tables {
+		if _, there := published[oid]; !there { // compare has found those that are left without being published
+			w.log.Warn("table was dropped in the source", "table", t.name.String())
+		}
+	}
+	w.tables = published
+	return nil
+}
+
+// compare judges one table.
+func (w *watcher) compare(ctx context.Context, conn *pgx.Conn, t watchedTable) error {
+	_, itself := w.copied[t.name.String()]
+	_, tree := w.copied[t.root.String()]
+	before, known := w.tables[t.oid]
+	switch {
+	case known && t.published && before.name != t.name:
+		return permanentf("%w: table %s was renamed to %s", ErrPublication, before.name, t.name)
+	case known && t.published && before.attached != "" && before.attached != t.attached:
+		return permanentf("%w: partition %s was detached and attached, and not published meanwhile", ErrPublication, t.name)
+	case known && t.published && before.logged != t.logged:
+		return permanentf("%w: table %s was set unlogged or logged, and its changes were not in the WAL meanwhile", ErrPublication, t.name)
+	case len(w.copied) == 0:
+		return nil
+	case t.published && !itself && !tree:
+		return permanentf("%w: table %s was added to it, but was never copied", ErrPublication, t.name)
+	case !t.published && t.logged && (itself || tree):
+		return permanentf("%w: it does not have table %s", ErrPublication, t.name)
+	case t.published && !itself && !w.entered[t.oid]:
+		w.entered[t.oid] = true
+		return w.lookInto(ctx, conn, t)
+	}
+	return nil
+}
+
+// lookInto looks for rows that a table brought along when it was attached as a partition: those were inserted before
+// anything of it was published. Rows of the transaction that attached it are told apart by their command.
+func (w *watcher) lookInto(ctx context.Context, conn *pgx.Conn, t watchedTable) error {
+	var brought bool
+	err := conn.QueryRow(ctx, `
+		WITH RECURSIVE up (relid, parent, xmin, cmin) AS (
+			SELECT i.inhrelid, i.inhparent, i.xmin, i.cmin FROM pg_catalog.pg_inherits i WHERE i.inhrelid = $1
+			UNION ALL
+			SELECT i.inhrelid, i.inhparent, i.xmin, i.cmin FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent),
+		attached AS (SELECT up.xmin, up.cmin FROM up ORDER BY pg_catalog.age(up.xmin), up.cmin::text::bigint DESC LIMIT 1)
+		SELECT EXISTS (SELECT FROM attached, ONLY `+t.name.String()+` AS t
+			WHERE pg_catalog.age(t.xmin) > pg_catalog.age(attached.xmin)
+				OR t.xmin = attached.xmin AND t.cmin::text::bigint < attached.cmin::text::bigint)`, t.oid).Scan(&brought)
+	if err != nil {
+		return fmt.Errorf("look into partition %s: %w", t.name, err)
+	}
+	if brought {
+		return permanentf("%w: table %s was attached to %s with rows in it, which were not published", ErrPublication, t.name, t.root)
+	}
+	return nil
+}
