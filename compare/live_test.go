@@ -15,8 +15,8 @@ const undecided = compare.ResultUndecided
 // completed is the course of a task that has ended.
 var completed = []catalog.Event{catalog.EventStart, catalog.EventFullBegun, catalog.EventFullDone, catalog.EventCompleted}
 
-func catalogRun(kind string, tables ...string) catalog.CompareRun {
-	return catalog.CompareRun{Type: kind, Tables: tables}
+func count(tables ...string) catalog.CompareRun {
+	return catalog.CompareRun{Type: compare.TypeRows, Tables: tables}
 }
 
 // table is the one table of these tests.
@@ -201,7 +201,7 @@ func TestUnfinishedTask(t *testing.T) {
 		if ev != "" {
 			l.fire(ev)
 		}
-		run := l.await(l.queue(catalogRun(compare.TypeRows)))
+		run := l.await(l.queue(count()))
 		if run.State != compare.StateFailed || !strings.Contains(run.Error, string(l.task.State)) {
 			t.Errorf("%s: %s %s", l.task.State, run.State, run.Error)
 		}

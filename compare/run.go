@@ -78,8 +78,10 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 	if err != nil {
 		return err
 	}
-	j := &job{Service: s, run: run, options: options, task: task, source: source, destination: destination,
-		application: "pgsyncd " + task.Name + " compare"}
+	j := &job{
+		Service: s, run: run, options: options, task: task, source: source, destination: destination,
+		application: "pgsyncd " + task.Name + " compare",
+	}
 	if _, _, err := j.standing(ctx); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func TestDroppedTask(t *testing.T) {
 	l.both("CREATE TABLE t(id int)")
 	l.lock()
 	stop := l.serve()
-	l.hangs(l.queue(catalogRun(compare.TypeRows)))
+	l.hangs(l.queue(count()))
 	if err := l.catalog.DropTask(t.Context(), l.task.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +120,9 @@ func TestRunsAtOnce(t *testing.T) {
 	l.both("CREATE TABLE a(id int); CREATE TABLE t(id int)")
 	l.lock()
 	defer l.serve()()
-	first := l.queue(catalogRun(compare.TypeRows))
+	first := l.queue(count())
 	l.hangs(first)
-	if run := l.await(l.queue(catalogRun(compare.TypeRows, `"public"."a"`))); run.State != compare.StateFinished {
+	if run := l.await(l.queue(count(`"public"."a"`))); run.State != compare.StateFinished {
 		t.Errorf("%+v", run)
 	}
 	l.release()
@@ -141,12 +141,14 @@ func TestFailures(t *testing.T) {
 		change func()
 		want   string
 	}{
-		{"unreachable", func() { l.target = parse(t, "host=127.0.0.1 port=1 user=u password=pw-in-conninfo dbname=d sslmode=disable") }, "127.0.0.1"},
+		{"unreachable", func() {
+			l.target = parse(t, "host=127.0.0.1 port=1 user=u password=pw-in-conninfo dbname=d sslmode=disable")
+		}, "127.0.0.1"},
 		{"no endpoints", func() { l.endpoint = errors.New("no endpoints") }, "no endpoints"},
 	} {
 		c.change()
 		stop := l.serve()
-		run := l.await(l.queue(catalogRun(compare.TypeRows)))
+		run := l.await(l.queue(count()))
 		stop()
 		if run.State != compare.StateFailed || !strings.Contains(run.Error, c.want) || strings.Contains(run.Error, "pw-in-conninfo") {
 			t.Errorf("%s: %s %s", c.name, run.State, run.Error)

@@ -21,31 +21,53 @@ func TestNext(t *testing.T) {
 		{"month", berlin, "0 0 31 * *", "2024-04-01T00:00:00+02:00", []string{"2024-05-31T00:00:00+02:00"}},
 		{"leap day", "UTC", "0 0 29 2 *", "2024-03-01T00:00:00Z", []string{"2028-02-29T00:00:00Z"}},
 
-		{"Berlin: a time that is skipped", berlin, "30 2 * * *", "2024-03-30T12:00:00+01:00",
-			[]string{"2024-03-31T03:00:00+02:00", "2024-04-01T02:30:00+02:00"}},
-		{"Berlin: the hour after", berlin, "0 3 * * *", "2024-03-30T12:00:00+01:00",
-			[]string{"2024-03-31T03:00:00+02:00", "2024-04-01T03:00:00+02:00"}},
-		{"Berlin: skipped and the hour after", berlin, "0 2,3 * * *", "2024-03-31T00:00:00+01:00",
-			[]string{"2024-03-31T03:00:00+02:00", "2024-04-01T02:00:00+02:00"}},
-		{"Berlin: every hour in spring", berlin, "0 * * * *", "2024-03-31T00:30:00+01:00",
-			[]string{"2024-03-31T01:00:00+01:00", "2024-03-31T03:00:00+02:00", "2024-03-31T04:00:00+02:00"}},
-		{"Berlin: a time that comes twice", berlin, "30 2 * * *", "2024-10-26T12:00:00+02:00",
-			[]string{"2024-10-27T02:30:00+02:00", "2024-10-28T02:30:00+01:00"}},
+		{
+			"Berlin: a time that is skipped", berlin, "30 2 * * *", "2024-03-30T12:00:00+01:00",
+			[]string{"2024-03-31T03:00:00+02:00", "2024-04-01T02:30:00+02:00"},
+		},
+		{
+			"Berlin: the hour after", berlin, "0 3 * * *", "2024-03-30T12:00:00+01:00",
+			[]string{"2024-03-31T03:00:00+02:00", "2024-04-01T03:00:00+02:00"},
+		},
+		{
+			"Berlin: skipped and the hour after", berlin, "0 2,3 * * *", "2024-03-31T00:00:00+01:00",
+			[]string{"2024-03-31T03:00:00+02:00", "2024-04-01T02:00:00+02:00"},
+		},
+		{
+			"Berlin: every hour in spring", berlin, "0 * * * *", "2024-03-31T00:30:00+01:00",
+			[]string{"2024-03-31T01:00:00+01:00", "2024-03-31T03:00:00+02:00", "2024-03-31T04:00:00+02:00"},
+		},
+		{
+			"Berlin: a time that comes twice", berlin, "30 2 * * *", "2024-10-26T12:00:00+02:00",
+			[]string{"2024-10-27T02:30:00+02:00", "2024-10-28T02:30:00+01:00"},
+		},
 		{"Berlin: asked between the two", berlin, "30 2 * * *", "2024-10-27T02:45:00+02:00", []string{"2024-10-28T02:30:00+01:00"}},
 		{"Berlin: asked in the second", berlin, "30 2 * * *", "2024-10-27T02:15:00+01:00", []string{"2024-10-28T02:30:00+01:00"}},
-		{"Berlin: every hour in autumn", berlin, "0 * * * *", "2024-10-27T01:30:00+02:00",
-			[]string{"2024-10-27T02:00:00+02:00", "2024-10-27T02:00:00+01:00", "2024-10-27T03:00:00+01:00"}},
-		{"Berlin: quarter hours in autumn", berlin, "*/30 * * * *", "2024-10-27T02:30:00+02:00",
-			[]string{"2024-10-27T02:00:00+01:00", "2024-10-27T02:30:00+01:00"}},
+		{
+			"Berlin: every hour in autumn", berlin, "0 * * * *", "2024-10-27T01:30:00+02:00",
+			[]string{"2024-10-27T02:00:00+02:00", "2024-10-27T02:00:00+01:00", "2024-10-27T03:00:00+01:00"},
+		},
+		{
+			"Berlin: quarter hours in autumn", berlin, "*/30 * * * *", "2024-10-27T02:30:00+02:00",
+			[]string{"2024-10-27T02:00:00+01:00", "2024-10-27T02:30:00+01:00"},
+		},
 
-		{"New York: a time that is skipped", newYork, "30 2 * * *", "2024-03-09T12:00:00-05:00",
-			[]string{"2024-03-10T03:00:00-04:00", "2024-03-11T02:30:00-04:00"}},
-		{"New York: a time that comes twice", newYork, "30 1 * * *", "2024-11-02T12:00:00-04:00",
-			[]string{"2024-11-03T01:30:00-04:00", "2024-11-04T01:30:00-05:00"}},
-		{"New York: every sunday", newYork, "0 1 * * sun", "2024-11-03T00:00:00-04:00",
-			[]string{"2024-11-03T01:00:00-04:00", "2024-11-10T01:00:00-05:00"}},
-		{"half an hour", "Australia/Lord_Howe", "45 1 * * *", "2024-04-06T12:00:00+11:00",
-			[]string{"2024-04-07T01:45:00+11:00", "2024-04-08T01:45:00+10:30"}},
+		{
+			"New York: a time that is skipped", newYork, "30 2 * * *", "2024-03-09T12:00:00-05:00",
+			[]string{"2024-03-10T03:00:00-04:00", "2024-03-11T02:30:00-04:00"},
+		},
+		{
+			"New York: a time that comes twice", newYork, "30 1 * * *", "2024-11-02T12:00:00-04:00",
+			[]string{"2024-11-03T01:30:00-04:00", "2024-11-04T01:30:00-05:00"},
+		},
+		{
+			"New York: every sunday", newYork, "0 1 * * sun", "2024-11-03T00:00:00-04:00",
+			[]string{"2024-11-03T01:00:00-04:00", "2024-11-10T01:00:00-05:00"},
+		},
+		{
+			"half an hour", "Australia/Lord_Howe", "45 1 * * *", "2024-04-06T12:00:00+11:00",
+			[]string{"2024-04-07T01:45:00+11:00", "2024-04-08T01:45:00+10:30"},
+		},
 
 		{"a zone in the expression", "UTC", "TZ=Europe/Berlin 30 2 * * *", "2024-03-30T12:00:00Z", []string{"2024-03-31T03:00:00+02:00"}},
 		{"interval", berlin, "@every 90m", "2024-03-31T01:00:00+01:00", []string{"2024-03-31T03:30:00+02:00"}},
@@ -118,7 +140,7 @@ func TestMissedRuns(t *testing.T) {
 			t.Errorf("%s: %+v", name, run)
 		}
 		// Later rounds of the service find nothing to do.
-		l.await(l.queue(catalogRun(compare.TypeRows)))
+		l.await(l.queue(count()))
 		runs, s := l.scheduled(name)
 		if runs != 1 || s.Enabled != (s.Cron != "") || s.Cron != "" && !s.NextRun.After(time.Now()) || s.Cron == "" && s.NextRun != nil {
 			t.Errorf("%s ran %d times, next %v, enabled %v", name, runs, s.NextRun, s.Enabled)
@@ -160,8 +182,10 @@ func TestLargeTables(t *testing.T) {
 	t.Parallel()
 	l := setup(t)
 	l.both("CREATE TABLE t AS SELECT generate_series(1, 1000) AS id; CREATE TABLE small(id int); ANALYZE")
-	l.schedule(catalog.Schedule{Name: "s", Type: compare.TypeRows, Cron: "0 0 1 1 *", TimeZone: "UTC",
-		Options: map[string]string{"max_table_rows": "500"}}, time.Minute)
+	l.schedule(catalog.Schedule{
+		Name: "s", Type: compare.TypeRows, Cron: "0 0 1 1 *", TimeZone: "UTC",
+		Options: map[string]string{"max_table_rows": "500"},
+	}, time.Minute)
 	defer l.serve()()
 	var s catalog.Schedule
 	l.eventually("it runs", func() bool { _, s = l.scheduled("s"); return s.LastRunID != nil })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -36,7 +35,8 @@ type lab struct {
 	holder   *pgx.Conn // a further one to the destination, for locks
 	source   *endpoint.Endpoint
 	target   *endpoint.Endpoint
-	endpoint error // what looking for endpoints fails with
+	endpoint error            // what looking for endpoints fails with
+	service  *compare.Service // nil when none runs
 }
 
 // setup makes the databases on the shared clusters and a task over all of them, which has completed.
@@ -49,14 +49,10 @@ func setup(t *testing.T) *lab {
 func setupOn(t *testing.T, src, dst *testenv.Cluster, events ...catalog.Event) *lab {
 	t.Helper()
 	shared := testenv.Shared(t)
-	dir, err := os.MkdirTemp("", "compare-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	l := &lab{T: t, streams: &streams{}}
+	var err error
 	l.catalog, err = catalog.Open(t.Context(), catalog.Config{
-		DataDir: dir, ConnInfo: shared.ConnString(shared.Database(t)), Logger: slog.New(slog.DiscardHandler),
+		DataDir: t.TempDir(), ConnInfo: shared.ConnString(shared.Database(t)), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,11 +140,14 @@ func (l *lab) serve() (stop func()) {
 	l.Helper()
 	service, err := compare.New(compare.Config{
 		Catalog: l.catalog, Streams: l.streams, Logger: slog.New(slog.NewTextHandler(l.Output(), nil)),
-		Endpoints: func(catalog.Task) (*endpoint.Endpoint, *endpoint.Endpoint, error) { return l.source, l.target, l.endpoint },
+		Endpoints: func(catalog.Task) (*endpoint.Endpoint, *endpoint.Endpoint, error) {
+			return l.source, l.target, l.endpoint
+		},
 	})
 	if err != nil {
 		l.Fatal(err)
 	}
+	l.service = service
 	ctx, cancel := context.WithCancel(l.Context())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()
@@ -169,6 +168,9 @@ func (l *lab) queue(run catalog.CompareRun) int64 {
 	id, err := l.catalog.AddCompare(l.Context(), run)
 	if err != nil {
 		l.Fatal(err)
+	}
+	if l.service != nil {
+		l.service.Wake()
 	}
 	return id
 }
