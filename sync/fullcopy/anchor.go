@@ -27,7 +27,7 @@ type anchor struct {
 	late map[schema.Name]bool
 }
 
-func (a *anchor) close() { closeConn(a.conn) }
+func (a *anchor) close(ctx context.Context) { closeConn(ctx, a.conn) }
 
 // newAnchor imports the snapshot and takes the inventory.
 func (j *job) newAnchor(ctx context.Context, snap *snapshot) (_ *anchor, err error) {
@@ -38,7 +38,7 @@ func (j *job) newAnchor(ctx context.Context, snap *snapshot) (_ *anchor, err err
 	a := &anchor{conn: conn, changed: map[schema.Name]bool{}, gone: map[schema.Name]bool{}, late: map[schema.Name]bool{}}
 	defer func() {
 		if err != nil {
-			a.close()
+			a.close(ctx)
 		}
 	}()
 	if err := snap.begin(ctx, conn); err != nil {

@@ -40,9 +40,9 @@ func newBuilder(o *objects, plan *schema.Plan, group *errgroup.Group) *builder {
 }
 
 // close ends the sessions; no unit may be under work.
-func (b *builder) close() {
+func (b *builder) close(ctx context.Context) {
 	for range cap(b.sessions) {
-		closeConn(<-b.sessions)
+		closeConn(ctx, <-b.sessions)
 	}
 }
 
@@ -107,7 +107,7 @@ func (b *builder) with(ctx context.Context, f func(*pgx.Conn) error) (err error)
 	}
 	err = f(conn)
 	if conn.IsClosed() {
-		closeConn(conn)
+		closeConn(ctx, conn)
 		conn = nil
 	}
 	return err

@@ -87,6 +87,7 @@ const (
 // TableState is how far a table is.
 type TableState string
 
+// Values of TableProgress.State.
 const (
 	TablePending  TableState = "pending"
 	TableCopying  TableState = "copying"
@@ -111,6 +112,7 @@ type TableProgress struct {
 // ObjectState is how far an object is.
 type ObjectState string
 
+// Values of ObjectProgress.State.
 const (
 	ObjectCreated ObjectState = "created"
 	ObjectExisted ObjectState = "existed" // taken as it is

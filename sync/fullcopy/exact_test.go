@@ -36,10 +36,10 @@ func (w *world) load(t *testing.T, writers int, tables ...string) *load {
 		l.group.Go(func() error {
 			defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the test is over
 			for n := 0; ctx.Err() == nil; n++ {
-				table := tables[rand.IntN(len(tables))]
+				table := tables[rand.IntN(len(tables))] //nolint:gosec // not a secret
 				// Not with ctx: a statement that is cut off would leave the outcome unknown, which is not what is tested.
 				_, err := conn.Exec(context.WithoutCancel(ctx), fmt.Sprintf(
-					"INSERT INTO %s SELECT %d, %d, 'x' FROM generate_series(1, %d)", table, i, n, 1+rand.IntN(3)))
+					"INSERT INTO %s SELECT %d, %d, 'x' FROM generate_series(1, %d)", table, i, n, 1+rand.IntN(3))) //nolint:gosec // not a secret
 				if err != nil {
 					return err
 				}
@@ -159,7 +159,7 @@ func TestResume(t *testing.T) {
 	w.cfg.SplitAbove, w.cfg.Workers = 100<<10, 8
 	source, destination := w.through(t)
 	l := w.load(t, 2, "a", "b")
-	random := rand.New(rand.NewPCG(1, 2))
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable
 	cuts := 0
 	for ; ; cuts++ {
 		if cuts < 30 {
@@ -226,7 +226,7 @@ func TestSettle(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		for ctx.Err() == nil {
-			if _, err := conn.Exec(t.Context(), "INSERT INTO a VALUES (1)"); err != nil {
+			if _, err := conn.Exec(context.WithoutCancel(ctx), "INSERT INTO a VALUES (1)"); err != nil {
 				committed <- err
 				return
 			}
@@ -241,7 +241,7 @@ func TestSettle(t *testing.T) {
 	w.waitUntil(t, func() (ok bool, err error) {
 		select {
 		case err := <-done:
-			return false, fmt.Errorf("the copy did not wait: %v", err)
+			return false, fmt.Errorf("the copy did not wait: %w", err)
 		default:
 		}
 		err = w.src.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_sleep(0.01), pg_stat_activity

@@ -122,7 +122,7 @@ func TestExistingReplace(t *testing.T) {
 	first := w.cfg.Task
 	w.cfg.Task, w.cfg.ExistingObjects = newTask(), fullcopy.ExistingReplace
 	_, err := fullcopy.Run(t.Context(), w.cfg)
-	objectsError(t, err)
+	equal(t, "refused", objectsError(t, err).Failures[0].Type, "TABLE")
 	equal(t, "rows of another task stay", value[int](t, w.dst, "SELECT count(*) FROM orders"), 5000)
 	erase(t, w, first)
 	w.run(t)

@@ -36,11 +36,11 @@ func (w *world) untilSource(t *testing.T, sql string, args ...any) {
 	})
 }
 
-func (w *world) untilDestination(t *testing.T, sql string, args ...any) {
+func (w *world) untilDestination(t *testing.T, sql string) {
 	t.Helper()
 	conn := w.destination.Connect(t, w.to)
 	w.waitUntil(t, func() (ok bool, err error) {
-		err = conn.QueryRow(t.Context(), "SELECT "+sql+" FROM pg_sleep(0.01)", args...).Scan(&ok)
+		err = conn.QueryRow(t.Context(), "SELECT "+sql+" FROM pg_sleep(0.01)").Scan(&ok)
 		return ok, err
 	})
 }

@@ -44,7 +44,7 @@ func (l *loader) run(ctx context.Context, loads []*load) error {
 	for range min(l.cfg.Workers, len(loads)) {
 		g.Go(func() error {
 			p := &pair{loader: l}
-			defer p.close()
+			defer p.close(ctx)
 			for w := range queue {
 				if err := p.work(ctx, w); err != nil {
 					return err
@@ -76,17 +76,17 @@ func (p *pair) open(ctx context.Context) (err error) {
 	return err
 }
 
-func (p *pair) close() {
-	closeConn(p.source)
-	closeConn(p.destination)
+func (p *pair) close(ctx context.Context) {
+	closeConn(ctx, p.source)
+	closeConn(ctx, p.destination)
 	p.source, p.destination = nil, nil
 }
 
 // abandon closes both sessions in the middle of a command.
-func (p *pair) abandon() {
+func (p *pair) abandon(ctx context.Context) {
 	for _, c := range []*pgx.Conn{p.source, p.destination} {
 		if c != nil {
-			abandon(c)
+			abandon(ctx, c)
 		}
 	}
 	p.source, p.destination = nil, nil
@@ -116,7 +116,7 @@ func (p *pair) work(ctx context.Context, w *load) error {
 	if err == nil {
 		return p.complete(ctx, w)
 	}
-	p.abandon()
+	p.abandon(ctx)
 	err = fmt.Errorf("copy %s: %w", w, err)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

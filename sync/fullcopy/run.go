@@ -45,7 +45,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		return Result{}, err
 	}
 	j := &job{cfg: cfg, log: cfg.Logger, tables: newTables(cfg.Report)}
-	defer j.close()
+	defer j.close(ctx)
 	result, err := j.run(ctx)
 	if ctx.Err() != nil {
 		return Result{}, context.Cause(ctx)
@@ -53,9 +53,9 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	return result, err
 }
 
-func (j *job) close() {
-	closeConn(j.src)
-	closeConn(j.dst)
+func (j *job) close(ctx context.Context) {
+	closeConn(ctx, j.src)
+	closeConn(ctx, j.dst)
 }
 
 func (j *job) run(ctx context.Context) (Result, error) {
@@ -135,16 +135,16 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	}
 	if err != nil {
 		if snap != nil {
-			snap.close()
+			snap.close(ctx)
 		}
 		return false, err
 	}
-	defer snap.close()
+	defer snap.close(ctx)
 	a, err := j.newAnchor(ctx, snap)
 	if err != nil {
 		return false, err
 	}
-	defer a.close()
+	defer a.close(ctx)
 	// pg_dump locks the same tables and has to be done before: behind whoever waits for the anchor to let go, it would wait for
 	// ever. What it says of a table that is gone by now is not heard if that is why it failed.
 	archive, plan, dumpErr := j.dump(ctx, snap.name, a.inv)
@@ -281,14 +281,14 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	b := newBuilder(o, plan, group)
-	defer b.close()
+	defer b.close(ctx)
 	for _, u := range ready {
 		j.tables.copied(u)
 		b.start(ctx, u)
 	}
 	group.Go(func() error {
-		defer snap.close()
-		defer a.close()
+		defer snap.close(ctx)
+		defer a.close(ctx)
 		l := &loader{job: j, snap: snap, copied: func(u *unit) { b.start(ctx, u) }}
 		return l.run(ctx, loads)
 	})

@@ -52,23 +52,23 @@ func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 		}
 	}
 	if err != nil {
-		closeConn(conn)
+		closeConn(ctx, conn)
 		return nil, fmt.Errorf("prepare a session on the destination: %w", err)
 	}
 	return conn, nil
 }
 
 // closeConn ends a session.
-func closeConn(conn *pgx.Conn) {
+func closeConn(ctx context.Context, conn *pgx.Conn) {
 	if conn != nil {
-		closeRaw(conn.PgConn())
+		closeRaw(ctx, conn.PgConn())
 	}
 }
 
 // closeRaw ends a session and waits for the goroutine that closes one whose context had ended, but not long for a peer that
 // does not answer.
-func closeRaw(conn *pgconn.PgConn) {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+func closeRaw(ctx context.Context, conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	_ = conn.Close(ctx) // it is given up either way
 	select {
@@ -79,12 +79,12 @@ func closeRaw(conn *pgconn.PgConn) {
 }
 
 // abandon ends a session in an unknown state: its command is cancelled, and nothing more is read or written.
-func abandon(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+func abandon(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	_ = conn.PgConn().CancelRequest(ctx) // the server notices the closed connection too, only later
 	_ = conn.PgConn().Conn().Close()
-	closeConn(conn)
+	closeConn(ctx, conn)
 }
 
 // sqlState is the code of a server's error, or empty.

@@ -24,7 +24,7 @@ type snapshot struct {
 	// record starts before it. 0 without a slot.
 	lsn    pglogrepl.LSN
 	system pglogrepl.IdentifySystemResult
-	close  func()
+	close  func(context.Context)
 }
 
 // exportPlain exports the snapshot of an ordinary transaction. It has no position.
@@ -33,12 +33,12 @@ func (j *job) exportPlain(ctx context.Context) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{close: func() { closeConn(conn) }}
+	s := &snapshot{close: func(ctx context.Context) { closeConn(ctx, conn) }}
 	if _, err = conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err == nil {
 		err = conn.QueryRow(ctx, "SELECT pg_catalog.pg_export_snapshot()").Scan(&s.name)
 	}
 	if err != nil {
-		s.close()
+		s.close(ctx)
 		return nil, fmt.Errorf("export snapshot: %w", err)
 	}
 	return s, nil
@@ -54,15 +54,15 @@ func (j *job) exportSlot(ctx context.Context, slot string, permanent bool) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{close: func() { closeRaw(conn) }}
+	s := &snapshot{close: func(ctx context.Context) { closeRaw(ctx, conn) }}
 	if j.sourceVersion < 100000 && !permanent {
-		s.close = func() {
-			closeRaw(conn)
+		s.close = func(ctx context.Context) {
+			closeRaw(ctx, conn)
 			j.discardSlot(ctx, slot, 0)
 		}
 	}
 	if s.system, err = pglogrepl.IdentifySystem(ctx, conn); err != nil {
-		closeRaw(conn)
+		closeRaw(ctx, conn)
 		return nil, fmt.Errorf("identify the source: %w", err)
 	}
 	watch, stop := context.WithCancel(ctx)
@@ -73,7 +73,7 @@ func (j *job) exportSlot(ctx context.Context, slot string, permanent bool) (_ *s
 	<-watched
 	if err != nil {
 		j.discardSlot(ctx, slot, conn.PID())
-		closeRaw(conn)
+		closeRaw(ctx, conn)
 		return nil, fmt.Errorf("create slot %s: %w", slot, err)
 	}
 	j.log.Info("slot created", "slot", slot, "lsn", s.lsn.String())
@@ -133,7 +133,7 @@ func (j *job) reportBlockers(ctx context.Context, pid uint32) {
 			continue // the session that waits will notice, if it is more than a passing fault
 		}
 		blockers, err := blockersOf(ctx, conn, pid)
-		closeConn(conn)
+		closeConn(ctx, conn)
 		if err != nil || slices.Equal(blockers, told) {
 			continue
 		}
@@ -207,7 +207,7 @@ func (j *job) discardSlot(ctx context.Context, slot string, pid uint32) {
 	defer cancel()
 	conn, err := j.cfg.Source.Connect(ctx, j.cfg.application())
 	if err == nil {
-		defer closeConn(conn)
+		defer closeConn(ctx, conn)
 		if pid != 0 {
 			_, err = conn.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend($1)`, pid)
 		}

@@ -46,7 +46,7 @@ func (j *job) takeOver(ctx context.Context) (snap *snapshot, err error) {
 		j.marks.keys, err = ledger.Objects(ctx, j.dst, j.cfg.Task)
 	}
 	if err != nil && snap != nil {
-		snap.close()
+		snap.close(ctx)
 	}
 	return snap, err
 }
@@ -66,7 +66,7 @@ func (j *job) beginTask(ctx context.Context) (snap *snapshot, err error) {
 	}
 	if err := ledger.Begin(ctx, j.dst, position); err != nil {
 		if snap != nil {
-			snap.close()
+			snap.close(ctx)
 		}
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (j *job) checkSlot(ctx context.Context, p ledger.Position) error {
 	if err != nil {
 		return err
 	}
-	defer closeRaw(conn)
+	defer closeRaw(ctx, conn)
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("identify the source: %w", err)

@@ -122,8 +122,8 @@ func (j *job) pairColumns(f *feed, source, target []schema.Column) error {
 			continue
 		}
 		if f.binary = false; j.cfg.Format == FormatBinary {
-			return &UnitError{f.target, "has column " + name + ", of type " + c.Type + ", which is not safe to copy in binary format",
-				"Set copy_format to auto."}
+			reason := "has column " + name + ", of type " + c.Type + ", which is not safe to copy in binary format"
+			return &UnitError{f.target, reason, "Set copy_format to auto."}
 		}
 	}
 	return nil

@@ -1,112 +1,65 @@
+//go:build versions
+
 package fullcopy_test
 
 import (
+	"os"
 	"testing"
 
 	"pgsyncd/sync/fullcopy"
 	"pgsyncd/testenv"
 )
 
-// Older sources: no ranges of ctid and other names of snapshot functions before 14 and 13, partition trees that cannot be
-// published whole before 13.
-func TestOldSource(t *testing.T) {
-	t.Parallel()
-	w := setup(t, "")
-	w.source, w.from = testenv.Start(t, testenv.Config{Version: "12"}), "postgres"
-	w.src, w.cfg.Source = w.source.Connect(t, w.from), parse(t, w.source.ConnString(w.from))
-	w.source.Exec(t, w.from, tree+keyless+`
-		CREATE TABLE keyed (id bigint PRIMARY KEY, t text); INSERT INTO keyed SELECT i * 3 - 5000, repeat('x', 100) FROM generate_series(1, 30000) i;
-		INSERT INTO keyed VALUES (-9223372036854775808, 'min'), (9223372036854775807, 'max')`)
-	w.incremental()
-	w.cfg.SplitAbove, w.cfg.Workers = 500<<10, 12
-	l := w.load(t, 2, "a", "b")
-	source, _ := w.through(t)
-	n := 0
-	source.CutAfter(func(d testenv.Direction, kind byte, _ []byte) bool {
-		if kind == 'd' && d == testenv.ToClient {
-			n++
-		}
-		return n > 20000
-	})
-	if _, err := fullcopy.Run(t.Context(), w.cfg); err == nil {
-		t.Fatal("the cut was not noticed")
-	}
-	w.run(t)
-	if err := l.stop(); err != nil {
-		t.Fatal(err)
-	}
-	w.follow(t)
-	testenv.MustEqual(t, w.src, w.dst)
-	equal(t, "published", value[int](t, w.src, "SELECT count(*) FROM pg_publication_rel"), 7)
-}
-
-// A standby serves a copy without a stream.
-func TestStandby(t *testing.T) {
-	t.Parallel()
-	w := setup(t, "")
-	primary := testenv.Start(t, testenv.Config{})
-	primary.Exec(t, "postgres", shop)
-	standby := primary.StartStandby(t, testenv.Config{Settings: map[string]string{"hot_standby_feedback": "on"}})
-	w.source, w.from = standby, "postgres"
-	w.untilSource(t, "to_regclass('public.orders') IS NOT NULL")
-	w.src, w.cfg.Source = standby.Connect(t, w.from), parse(t, standby.ConnString(w.from))
-	w.cfg.SplitAbove, w.cfg.Workers = 64<<10, 8
-	w.run(t)
-	testenv.MustEqual(t, w.src, w.dst, "public.customers", "public.orders", `"We ird"."Ta.b""le"`, "public.child")
-	equal(t, "an unlogged table is empty there", value[int](t, w.dst, "SELECT count(*) FROM volatile"), 0)
-}
-
-// Neither side needs a superuser: the source one who may replicate and owns the tables, the destination one who may create
-// schemas.
-func TestOrdinaryUsers(t *testing.T) {
-	t.Parallel()
-	w := setup(t, "")
-	for _, side := range []struct {
-		c  *testenv.Cluster
-		db string
-	}{{w.source, w.from}, {w.destination, w.to}} {
-		role := "u_" + side.db
-		side.c.Exec(t, "postgres", "CREATE ROLE "+role+" LOGIN REPLICATION PASSWORD 'pw'; GRANT ALL ON DATABASE "+side.db+" TO "+role)
-		side.c.Exec(t, side.db, "GRANT ALL ON SCHEMA public TO "+role)
-	}
-	w.source.Exec(t, w.from, "SET ROLE u_"+w.from+";"+shop+tree)
-	w.incremental()
-	w.cfg.Source = parse(t, w.source.ConnString(w.from)+" user=u_"+w.from+" password=pw")
-	w.cfg.Destination = parse(t, w.destination.ConnString(w.to)+" user=u_"+w.to+" password=pw")
-	w.run(t)
-	testenv.MustEqual(t, w.src, w.dst)
-	// Owners are not carried: everything belongs to the user of the task.
-	equal(t, "owners", value[string](t, w.dst, "SELECT string_agg(DISTINCT tableowner::text, ' ') FROM pg_tables WHERE schemaname = 'public'"), "u_"+w.to)
-}
-
-// Servers that are killed in the middle come back with what was committed.
-func TestKill(t *testing.T) {
-	t.Parallel()
-	w := setup(t, "")
-	w.source, w.destination = testenv.Start(t, testenv.Config{}), testenv.Start(t, testenv.Config{})
-	w.from, w.to = "postgres", "postgres"
-	w.cfg.Source, w.cfg.Destination = parse(t, w.source.ConnString(w.from)), parse(t, w.destination.ConnString(w.to))
-	w.source.Exec(t, w.from, keyless+`CREATE TABLE c AS SELECT * FROM a; CREATE INDEX ON c (n); INSERT INTO c SELECT * FROM c;
-		INSERT INTO c SELECT * FROM c; INSERT INTO c SELECT * FROM c; CREATE TABLE d AS SELECT * FROM c`)
-	w.incremental()
-	w.cfg.SplitAbove = 4 << 20
-	for _, victim := range []*testenv.Cluster{w.destination, w.source} {
-		source, destination := w.through(t)
-		source.Throttle(4 << 20)
-		destination.Throttle(4 << 20)
-		wait := w.background(t.Context())
-		w.untilDestination(t, "EXISTS (SELECT FROM pg_stat_progress_copy)")
-		if err := victim.Kill(); err != nil {
+// Before 14 there are no ranges of ctid, before 13 other names of snapshot functions, and partition trees cannot be published
+// whole.
+func TestVersions(t *testing.T) {
+	path := os.Getenv("PATH")
+	for _, v := range []string{"17", "18"} {
+		bin, err := testenv.ClientBin(t.Context(), v)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := wait(); err == nil {
-			t.Fatal("the kill was not noticed")
-		}
-		if err := victim.StartAgain(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		path = bin + ":" + path
 	}
-	w.cfg.Source, w.cfg.Destination = parse(t, w.source.ConnString(w.from)), parse(t, w.destination.ConnString(w.to))
-	w.run(t)
-	testenv.MustEqual(t, w.source.Connect(t, w.from), w.destination.Connect(t, w.to))
+	t.Setenv("PATH", path)
+	for _, c := range []struct{ from, to string }{
+		{"10", "11"}, {"11", "15"}, {"12", "12"}, {"13", "14"}, {"14", "16"}, {"16", "17"}, {"17", "18"}, {"18", "18"},
+	} {
+		t.Run(c.from+" to "+c.to, func(t *testing.T) {
+			w := setup(t, "")
+			w.source, w.destination = testenv.Start(t, testenv.Config{Version: c.from}), testenv.Start(t, testenv.Config{Version: c.to})
+			w.from, w.to = "postgres", "postgres"
+			w.src, w.dst = w.source.Connect(t, w.from), w.destination.Connect(t, w.to)
+			w.cfg.Destination = parse(t, w.destination.ConnString(w.to))
+			ddl := tree
+			if c.from == "10" {
+				ddl = `CREATE TABLE events (id bigint, at date) PARTITION BY RANGE (at);
+					CREATE TABLE events_2020 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+					INSERT INTO events SELECT i, date '2020-01-01' + i % 300 FROM generate_series(1, 1000) i;`
+			}
+			w.source.Exec(t, w.from, ddl+keyless+`
+				CREATE TABLE keyed (id bigint PRIMARY KEY, t text); INSERT INTO keyed SELECT i * 3 - 5000, repeat('x', 100) FROM generate_series(1, 30000) i;
+				INSERT INTO keyed VALUES (-9223372036854775808, 'min'), (9223372036854775807, 'max')`)
+			w.incremental()
+			w.cfg.SplitAbove, w.cfg.Workers = 500<<10, 12
+			l := w.load(t, 2, "a", "b")
+			source, _ := w.through(t)
+			n := 0
+			source.CutAfter(func(d testenv.Direction, kind byte, _ []byte) bool {
+				if kind == 'd' && d == testenv.ToClient {
+					n++
+				}
+				return n > 20000
+			})
+			if _, err := fullcopy.Run(t.Context(), w.cfg); err == nil {
+				t.Fatal("the cut was not noticed")
+			}
+			w.run(t)
+			if err := l.stop(); err != nil {
+				t.Fatal(err)
+			}
+			w.follow(t)
+			testenv.MustEqual(t, w.src, w.dst)
+		})
+	}
 }
