@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -205,6 +206,18 @@ func explain(err error) error {
 		d := endpoint.Diagnose(err)
 		return &Error{Code: d.Code, Message: d.Message, Detail: d.Detail, Hint: d.Hint, Err: err}
 	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	// Somebody else was faster: statements look before they act, so these are met between the two.
+	switch {
+	case errors.Is(err, catalog.ErrNotFound):
+		return &Error{Code: CodeUndefined, Message: "it was dropped meanwhile", Err: err}
+	case errors.Is(err, catalog.ErrExists):
+		return &Error{Code: CodeDuplicate, Message: "the name was taken meanwhile", Err: err}
+	case errors.Is(err, catalog.ErrFinished):
+		return &Error{Code: CodeWrongState, Message: "the comparison has ended meanwhile", Err: err}
+	}
 	return err
 }
 
@@ -254,10 +267,13 @@ func (e *Engine) mustExist(ctx context.Context, name string) error {
 	return err
 }
 
-// resolve returns the tasks a statement applies to. With ifExists a missing one is a notice.
+// resolve returns the tasks a statement applies to, each once. With ifExists a missing one is a notice.
 func (e *Engine) resolve(ctx context.Context, s *Session, targets Targets, ifExists bool) ([]catalog.Task, error) {
 	var tasks []catalog.Task
-	for _, name := range targets.Names {
+	for i, name := range targets.Names {
+		if slices.Contains(targets.Names[:i], name) {
+			continue
+		}
 		t, err := e.find(ctx, name)
 		if missing, ok := errors.AsType[*Error](err); ok && ifExists && missing.Code == CodeUndefined {
 			s.Notice(Notice{Message: missing.Message + ", skipping"})

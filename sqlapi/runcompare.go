@@ -36,14 +36,11 @@ func (e *Engine) compare(ctx context.Context, s *Session, c *Compare) ([][]*stri
 	}
 	schedule := catalog.Schedule{Name: c.Schedule, TaskID: t.ID, Type: string(c.Type), Cron: c.Cron, TimeZone: c.TimeZone,
 		Enabled: true, Tables: tables, Options: c.Options}
-	next, err := e.firstRun(t, c)
+	next, zone, err := e.firstRun(t, c)
 	if err != nil {
 		return nil, err
 	}
-	schedule.NextRun = &next
-	if schedule.TimeZone == "" {
-		schedule.TimeZone = next.Location().String()
-	}
+	schedule.NextRun, schedule.TimeZone = &next, zone
 	if schedule.Name == "" {
 		schedule.Name = fmt.Sprintf("%s-%s-%s", t.Name, c.Type, newToken()[:6])
 	}
@@ -57,26 +54,27 @@ func (e *Engine) compare(ctx context.Context, s *Session, c *Compare) ([][]*stri
 	return [][]*string{cells(schedule.Name, next.Format(time.RFC3339Nano))}, nil
 }
 
-// firstRun is when a schedule begins; without a zone of its own it is in the task's.
-func (e *Engine) firstRun(t catalog.Task, c *Compare) (time.Time, error) {
+// firstRun is when a schedule begins, and the name of its time zone: without one of its own it is the task's.
+func (e *Engine) firstRun(t catalog.Task, c *Compare) (time.Time, string, error) {
 	options, err := catalog.ParseTaskOptions(t.Options)
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, "", err
 	}
 	location := options.TimeZone.Location()
-	if c.At != "" {
-		return ParseTimestamp(c.At, location, time.Now())
-	}
 	if c.TimeZone != "" {
 		if location, err = time.LoadLocation(c.TimeZone); err != nil {
-			return time.Time{}, invalid("time zone %q not recognized", c.TimeZone)
+			return time.Time{}, "", invalid("time zone %q not recognized", c.TimeZone)
 		}
+	}
+	if c.At != "" {
+		at, err := ParseTimestamp(c.At, location, time.Now())
+		return at, location.String(), err
 	}
 	next, err := compare.Next(c.Cron, location, time.Now())
 	if err != nil {
-		return next, invalid("%s", err)
+		return next, "", invalid("%s", err)
 	}
-	return next, nil
+	return next, location.String(), nil
 }
 
 func (e *Engine) cancelCompare(ctx context.Context, stmt *CancelCompare) error {

@@ -81,7 +81,7 @@ var notYet = map[string]string{
 func supportedOptions(options map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		if value, ok := notYet[name]; ok && (value == "" || value == options[name]) {
-			return unsupported(strings.TrimSpace("option " + name + " " + when(value != "", "= "+value)))
+			return unsupported(strings.TrimSpace("option " + name + " " + when(value != "", "= "+value))).WithHint("Leave the option out.")
 		}
 	}
 	return nil
@@ -116,7 +116,7 @@ func supportedCompare(c *Compare) error {
 	}
 	for _, name := range notYetCompare {
 		if _, ok := c.Options[name]; ok {
-			return unsupported("option " + name)
+			return unsupported("option " + name).WithHint("Leave the option out.")
 		}
 	}
 	return nil
