@@ -89,7 +89,7 @@ func rewriteScope(t *catalog.Task, scope Scope) error {
 	if err != nil {
 		return err
 	}
-	c.Scope, c.Source, c.Destination, c.Options = scope, "", "", nil
+	c.Scope, c.Options = scope, nil
 	t.SQL = Print(c, PrintOptions{})
 	return nil
 }

@@ -40,7 +40,7 @@ func (e *Engine) createTask(ctx context.Context, s *Session, c *CreateTask) erro
 		return err
 	}
 	shown := *c
-	shown.Source, shown.Destination, shown.Options = "", "", nil
+	shown.Source, shown.Destination, shown.Options = Secret(t.SourceText), Secret(t.DestinationText), nil
 	t.SQL = Print(&shown, PrintOptions{})
 	t, err = e.cfg.Catalog.CreateTask(ctx, t)
 	if errors.Is(err, catalog.ErrExists) {

@@ -107,9 +107,13 @@ func (r *runner) forceDestination(ctx context.Context, sequences []schema.Sequen
 	if err == nil {
 		defer closeConn(ctx, dst)
 		if streamed && sequences == nil {
-			left, err = r.ownedSequences(ctx, dst)
+			owned, err := r.ownedSequences(ctx, dst)
+			if err != nil {
+				r.record(ctx, "warning", "sequences not read", r.explain(err).Error, "")
+			}
+			left = append(left, owned...)
 		}
-		err = errors.Join(err, ledger.Erase(ctx, dst, r.task.ID))
+		err = ledger.Erase(ctx, dst, r.task.ID)
 	}
 	if err != nil {
 		left = append(left, catalog.Leftover{
@@ -157,7 +161,7 @@ func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.L
 		JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
 		JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
 		JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
-		JOIN pg_catalog.unnest($1::text[], $2::text[]) u (nspname, relname) ON u.nspname = tn.nspname AND u.relname = t.relname
+		JOIN unnest($1::text[], $2::text[]) u (nspname, relname) ON u.nspname = tn.nspname AND u.relname = t.relname
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
 		WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
 		  AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0

@@ -13,6 +13,7 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/fullcopy"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/precheck"
 	"pgsyncd/sync/schema"
@@ -259,6 +260,7 @@ func (r *runner) fail(ctx context.Context, err error) {
 func (r *runner) explain(err error) catalog.Change {
 	ch := catalog.Change{Error: err.Error()}
 	var p *problem
+	var conflict *incremental.ConflictError
 	var d interface {
 		Detail() string
 		Hint() string
@@ -266,6 +268,12 @@ func (r *runner) explain(err error) catalog.Change {
 	switch {
 	case errors.As(err, &p):
 		ch.Detail, ch.Hint = p.detail, p.hint
+	case errors.As(err, &conflict):
+		ch.Hint = fmt.Sprintf("Correct the row in the destination, or let the task decide about such rows: "+
+			"ALTER SYNC TASK %[1]s SET (conflict_policy = '…'); then RESUME SYNC TASK %[1]s;", quoteTask(r.task.Name))
+	case beyondResuming(err):
+		ch.Hint = fmt.Sprintf("The task cannot go on from where it was: STOP SYNC TASK %[1]s FORCE; DROP SYNC TASK %[1]s; "+
+			"empty the destination and create the task again.", quoteTask(r.task.Name))
 	case errors.As(err, &d):
 		ch.Detail, ch.Hint = d.Detail(), d.Hint()
 	default:
@@ -281,6 +289,19 @@ func (r *runner) explain(err error) catalog.Change {
 		}
 	}
 	return ch
+}
+
+// beyondResuming tells errors after which changes are missing for good.
+func beyondResuming(err error) bool {
+	if copying := (*fullcopy.LostError)(nil); errors.As(err, &copying) {
+		return true
+	}
+	for _, lost := range []error{incremental.ErrSlotLost, incremental.ErrAhead, incremental.ErrOtherSystem, incremental.ErrTimeline} {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	return false
 }
 
 // sideOf tells which endpoint an error to connect names, as a statement spells it.

@@ -231,7 +231,11 @@ func (r *runner) record(ctx context.Context, level, event, message, detail strin
 	ctx, cancel := settle(ctx)
 	defer cancel()
 	r.log.Info("task event", "event", event, "message", message, "detail", detail)
-	if err := r.cfg.Catalog.Log(ctx, r.task.Name, level, event, message, detail); err != nil {
+	t, err := r.cfg.Catalog.TaskByID(ctx, r.id) // it may have been renamed
+	if err == nil {
+		err = r.cfg.Catalog.Log(ctx, t.Name, level, event, message, detail)
+	}
+	if err != nil {
 		r.log.Warn("write task log", "error", err)
 	}
 }

@@ -1,0 +1,87 @@
+package sync_test
+
+import (
+	"testing"
+)
+
+// Under the default policy a row that does not fit stops the task with table, key and position; once it is out of the way the
+// task goes on where it stopped.
+func TestConflictStopsTheTask(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items)
+	l.start("")
+	l.destination("INSERT INTO item VALUES (500, 'planted')")
+	l.source("INSERT INTO item VALUES (499, 'before'); INSERT INTO item VALUES (500, 'conflicting'); INSERT INTO item VALUES (501, 'after')")
+	l.fails("incremental synchronization failed")
+	l.contains(l.status("error"), `"public"."item"`, `{"id": "500"}`, l.sql("SELECT lsn FROM sync_conflicts WHERE task = '%[1]s'"))
+	l.contains(l.status("error_hint"), "conflict_policy", "RESUME SYNC TASK "+l.task+";")
+	l.want("conflicts", l.sql(`SELECT "table", kind, key ->> 'id', source_row ->> 'name', destination_row ->> 'name', action
+		FROM sync_conflicts WHERE task = '%[1]s'`), `"public"."item"|insert_exists|500|conflicting|planted|stopped`)
+	l.want("rows after the conflict", l.one(l.d, "SELECT count(*) FROM item WHERE id > 500"), "0")
+	l.destination("DELETE FROM item WHERE id = 500")
+	l.sql("RESUME SYNC TASK %[1]s")
+	l.caughtUp()
+	l.equal()
+	l.want("error after RESUME", l.status("error"), "")
+}
+
+// The policy can be changed while the task streams, and back.
+func TestConflictPolicyChangesLive(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items)
+	l.start("")
+	changes := 0
+	set := func(policy string) {
+		l.sql("ALTER SYNC TASK %[1]s SET (conflict_policy = '%[2]s')", policy)
+		changes++
+		l.eventually("the stream has the new policy", func() bool {
+			return l.sql("SELECT count(*) = %[2]d FROM sync_log WHERE task = '%[1]s' AND event = 'settings changed'", changes) == "t"
+		})
+	}
+	set("ignore")
+	l.destination("INSERT INTO item VALUES (500, 'planted')")
+	l.source("INSERT INTO item VALUES (500, 'conflicting')")
+	l.caughtUp()
+	l.want("ignored", l.one(l.d, "SELECT name FROM item WHERE id = 500"), "planted")
+	set("overwrite")
+	l.destination("INSERT INTO item VALUES (600, 'planted')")
+	l.source("INSERT INTO item VALUES (600, 'conflicting')")
+	l.caughtUp()
+	l.want("overwritten", l.one(l.d, "SELECT name FROM item WHERE id = 600"), "conflicting")
+	l.want("conflicts", l.sql(`SELECT key ->> 'id', kind, action FROM sync_conflicts WHERE task = '%[1]s' ORDER BY time`),
+		"500|insert_exists|skipped\n600|insert_exists|updated")
+	l.want("number of conflicts", l.status("conflicts"), "2")
+	l.want("state", l.status("state"), "incremental synchronization")
+	l.want("history", l.sql(`SELECT old_value, new_value, changed_by FROM sync_parameter_history WHERE task = '%[1]s' ORDER BY time`),
+		"|ignore|admin\nignore|overwrite|admin")
+	l.sql("ALTER SYNC TASK %[1]s RESET (conflict_policy)")
+	l.destination("INSERT INTO item VALUES (700, 'planted')")
+	changes++
+	l.eventually("the stream has the default policy", func() bool {
+		return l.sql("SELECT count(*) = %[2]d FROM sync_log WHERE task = '%[1]s' AND event = 'settings changed'", changes) == "t"
+	})
+	l.source("INSERT INTO item VALUES (700, 'conflicting')")
+	l.fails("incremental synchronization failed")
+}
+
+// A change that does not fit before the stream has passed the copy fails the full phase, once, and can be mended.
+func TestConflictBeforeTheStreamBegins(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items+"INSERT INTO item VALUES (101, 'the last marker')")
+	proxy, to := l.through(l.dst, l.dstDB)
+	l.to = to
+	l.destination("CREATE TABLE item (id int PRIMARY KEY, name text, v int NOT NULL DEFAULT 0 CHECK (v < 1000))")
+	stalled := proxy.StallAfter(copyOf("the last marker"))
+	l.create("START NOW CONFIRM ALL WITH (existing_objects = 'use')")
+	l.await("the copy comes to the last row", stalled)
+	l.source("UPDATE item SET v = 1000 WHERE id = 1")
+	proxy.Resume()
+	l.eventually("the task fails", func() bool { return l.status("state LIKE '%%failed'") == "t" })
+	l.contains(l.status("error"), `"public"."item"`, "violates check constraint")
+	l.want("failures", l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND level = 'error'"), "1")
+	l.destination("ALTER TABLE item DROP CONSTRAINT item_v_check")
+	l.sql("RESUME SYNC TASK %[1]s")
+	l.reach("incremental synchronization")
+	l.caughtUp()
+	l.equal()
+}
