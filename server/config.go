@@ -14,7 +14,7 @@ import (
 	"pgsyncd/sqlapi"
 )
 
-// DefaultPort names the Unix socket when there is no TCP listener.
+// DefaultPort is the daemon's port; the Unix socket is named after it.
 const DefaultPort = 7432
 
 // Config says where to listen and what a client may take. A limit of zero means the default named beside it, a negative time limit
@@ -100,7 +100,8 @@ type Control interface {
 
 // Backend gives access to the catalog database.
 type Backend interface {
-	// Open returns a connection in idle state with the rights of the privilege. The parameters are the client's, filtered.
+	// Open returns a connection with the rights of the privilege. It must be idle, and nothing may be reading from it any more:
+	// pgconn's SyncConn comes before Hijack. The parameters are the client's, filtered.
 	Open(ctx context.Context, p sqlapi.Privilege, params map[string]string) (*pgconn.HijackedConn, error)
 	// Cancel asks the database to cancel what the connection is executing, and returns when it has been asked.
 	Cancel(ctx context.Context, conn *pgconn.HijackedConn) error

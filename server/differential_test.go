@@ -31,8 +31,14 @@ func TestConversationsEqualPostgreSQL(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		messages := rapid.SliceOfN(rapid.Custom(message), 1, 40).Draw(rt, "messages")
 		before := len(h.control.statements())
-		got := converse(t, h.local(), messages, controlSQL)
-		want := converse(t, h.backend.conninfo, messages, oracleSQL)
+		got, err := converse(t, h.local(), messages, controlSQL)
+		if err != nil {
+			rt.Fatalf("server: %v\n%s", err, got)
+		}
+		want, err := converse(t, h.backend.conninfo, messages, oracleSQL)
+		if err != nil {
+			rt.Fatalf("PostgreSQL: %v\n%s", err, want)
+		}
 		want = strings.ReplaceAll(want, "CommandComplete "+oracleTag+"\n", "CommandComplete "+controlTag+"\n")
 		if diff := cmp.Diff(want, got); diff != "" {
 			rt.Fatalf("conversation (-PostgreSQL +server):\n%s", diff)
@@ -76,13 +82,13 @@ func message(t *rapid.T) string {
 }
 
 // converse plays messages and returns the answers up to those to a last query.
-func converse(t *testing.T, conninfo string, messages []string, control string) string {
+func converse(t *testing.T, conninfo string, messages []string, control string) (string, error) {
 	t.Helper()
 	conn, err := pgconn.Connect(t.Context(), conninfo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := conn.Hijack()
+	raw, err := hijack(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,24 +104,24 @@ func converse(t *testing.T, conninfo string, messages []string, control string) 
 	p.send = append(p.send, encodeFrontend(&wire.Query{String: "ROLLBACK"})...)
 	p.send = append(p.send, encodeFrontend(&wire.Query{String: "SELECT '" + lastWords + "'"})...)
 	p.write()
-	return listen(t, raw.Conn)
+	return listen(raw.Conn)
 }
 
-func listen(t *testing.T, conn net.Conn) string {
-	t.Helper()
+// listen renders what comes up to the answer to the last query.
+func listen(conn net.Conn) (string, error) {
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	var out strings.Builder
 	for ended := false; ; {
 		kind, text, err := receive(conn)
 		if err != nil || kind == '$' {
-			t.Fatalf("connection ended: %v\n%s", err, out.String())
+			return out.String(), fmt.Errorf("connection ended: %w", err)
 		}
 		fmt.Fprintln(&out, text)
 		if kind == 'C' {
 			ended = strings.Contains(out.String(), "CommandComplete ROLLBACK\nReadyForQuery I\nRowDescription ?column?:25:0\nDataRow [\""+lastWords+"\"]")
 		}
 		if kind == 'Z' && ended {
-			return out.String()
+			return out.String(), nil
 		}
 	}
 }

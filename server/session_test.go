@@ -205,6 +205,7 @@ func TestBackendLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, <-done, "57P01")
+	eventually(t, "the session has ended", func() bool { return h.sessions() == 0 })
 
 	p := &player{t: t, h: h}
 	p.line("login")

@@ -188,6 +188,14 @@ func (b *backend) Open(ctx context.Context, p sqlapi.Privilege, params map[strin
 	if err != nil {
 		return nil, err
 	}
+	return hijack(ctx, conn)
+}
+
+// hijack takes a connection over when pgconn is not reading from it any more.
+func hijack(ctx context.Context, conn *pgconn.PgConn) (*pgconn.HijackedConn, error) {
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, err
+	}
 	return conn.Hijack()
 }
 
