@@ -37,6 +37,7 @@ type target struct {
 type targetColumn struct {
 	name      string // quoted
 	typeOID   uint32
+	typmod    int32
 	typeSQL   string // with modifier
 	arrayOID  uint32 // 0: arrays of it travel as text[]
 	baseSQL   string // without modifier
@@ -93,7 +94,7 @@ func (s *session) describeColumns(ctx context.Context, t *target) error {
 		generated = `a.attgenerated::text`
 	}
 	// Domains and arrays have no array type everywhere; their values go as an array of text and are cast.
-	rows, err := s.conn.Query(ctx, `SELECT a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod),
+	rows, err := s.conn.Query(ctx, `SELECT a.attname, a.atttypid, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
 			pg_catalog.format_type(a.atttypid, -1), t.typarray, t.typdelim::text,
 			t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace, `+generated+` <> '', `+identity+` = 'a'
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -103,7 +104,7 @@ func (s *session) describeColumns(ctx context.Context, t *target) error {
 	}
 	there := map[string]targetColumn{}
 	var c targetColumn
-	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typeOID, &c.typeSQL, &c.baseSQL, &c.arrayOID, &c.delimiter,
+	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typeOID, &c.typmod, &c.typeSQL, &c.baseSQL, &c.arrayOID, &c.delimiter,
 		&c.builtin, &c.generated, &c.always}, func() error {
 		name := c.name
 		c.name = pgx.Identifier{name}.Sanitize()
@@ -129,7 +130,7 @@ func (s *session) describeColumns(ctx context.Context, t *target) error {
 		}
 	}
 	slices.Sort(t.extra)
-	return nil
+	return s.fit(ctx, t)
 }
 
 func (s *session) describeIndexes(ctx context.Context, t *target) ([]index, error) {

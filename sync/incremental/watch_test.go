@@ -44,31 +44,31 @@ func TestChangesThatAreNotPublishedStopTheStream(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name, harm string
-		asleep     bool // the change is noticed by a stream that begins later, too
+		asleep     bool // likewise with a stream that begins later
 	}{
 		{"publication dropped", `DROP PUBLICATION pub`, true},
 		{"publication created anew", `DROP PUBLICATION pub; CREATE PUBLICATION pub FOR TABLE ONLY a, p`, false},
 		{"table taken out", `ALTER PUBLICATION pub DROP TABLE a; INSERT INTO a VALUES (2)`, true},
 		{"table taken out and put back", `ALTER PUBLICATION pub DROP TABLE a; INSERT INTO a VALUES (2); ALTER PUBLICATION pub ADD TABLE a`, false},
-		{"inserts left out", `ALTER PUBLICATION pub SET (publish = 'update, delete, truncate'); INSERT INTO a VALUES (2)`, true},
-		{"partitions as their root", `ALTER PUBLICATION pub SET (publish_via_partition_root = true)`, true},
-		{"rows left out", `ALTER PUBLICATION pub SET TABLE a WHERE (id > 5), p`, true},
-		{"columns left out", `ALTER PUBLICATION pub SET TABLE a (id), p`, true},
+		{"inserts left out", `ALTER PUBLICATION pub SET (publish = 'update, delete, truncate'); INSERT INTO a VALUES (2)`, false},
+		{"partitions as their root", `ALTER PUBLICATION pub SET (publish_via_partition_root = true)`, false},
+		{"rows left out", `ALTER PUBLICATION pub SET TABLE a WHERE (id > 5), p`, false},
+		{"columns left out", `ALTER PUBLICATION pub SET TABLE a (id), p`, false},
 		{"table replaced", `ALTER TABLE a RENAME TO a_old; CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a VALUES (7)`, true},
 		{"tables swapped", `ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b`, false},
-		{"table dropped and created", `DROP TABLE a; CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a VALUES (7)`, true},
-		{"table never copied", `CREATE TABLE d (id int PRIMARY KEY); INSERT INTO d VALUES (1); ALTER PUBLICATION pub ADD TABLE d`, true},
-		{"partition detached", `ALTER TABLE p DETACH PARTITION p1; INSERT INTO p1 VALUES (2)`, true},
+		{"table dropped and created", `DROP TABLE a; CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a VALUES (7)`, false},
+		{"table never copied", `CREATE TABLE d (id int PRIMARY KEY); INSERT INTO d VALUES (1); ALTER PUBLICATION pub ADD TABLE d`, false},
+		{"partition detached", `ALTER TABLE p DETACH PARTITION p1; INSERT INTO p1 VALUES (2)`, false},
 		{"partition detached and attached", `ALTER TABLE p DETACH PARTITION p1; INSERT INTO p1 VALUES (2);
 			ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (0) TO (100)`, false},
 		{"partition unlogged", `ALTER TABLE p1 SET UNLOGGED; INSERT INTO p VALUES (2)`, false},
 		{"partition attached with rows", `CREATE TABLE p2 (id int PRIMARY KEY); INSERT INTO p2 VALUES (200);
 			ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (300)`, true},
 		{"partition filled and attached at once", `BEGIN; CREATE TABLE p2 (id int PRIMARY KEY); INSERT INTO p2 VALUES (200);
-			ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (300); COMMIT`, true},
+			ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (300); COMMIT`, false},
 		{"tree attached with rows", `CREATE TABLE p2 (id int PRIMARY KEY) PARTITION BY RANGE (id);
 			CREATE TABLE p2a PARTITION OF p2 DEFAULT; INSERT INTO p2 VALUES (200);
-			ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (300)`, true},
+			ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (300)`, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
