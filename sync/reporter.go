@@ -33,7 +33,7 @@ func (r reporter) Conflicts(ctx context.Context, conflicts []incremental.Conflic
 			DestinationRow: c.DestinationRow, LSN: c.LSN.String(), Action: c.Action,
 		}
 	}
-	if err := r.cfg.Catalog.AddConflicts(ctx, r.task.ID, rows); err != nil {
+	if err := r.cfg.Catalog.AddConflicts(ctx, r.id, rows); err != nil {
 		return fmt.Errorf("record %d conflicts: %w", len(rows), err)
 	}
 	r.figures.conflicts(len(conflicts))

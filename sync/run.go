@@ -104,27 +104,28 @@ func (r *runner) copy(ctx context.Context) error {
 	r.figures.silence()
 	g, copying := errgroup.WithContext(ctx)
 	done := make(chan struct{})
+	cfg := fullcopy.Config{
+		Task:             r.id,
+		Source:           r.source,
+		Destination:      r.destination,
+		Selection:        r.selection,
+		Slot:             slot,
+		Publication:      publication,
+		Workers:          workers(r.options.CopyWorkers),
+		IndexWorkers:     workers(r.options.IndexWorkers),
+		SplitAbove:       int64(r.options.SplitTableAbove),
+		Format:           fullcopy.Format(r.options.CopyFormat),
+		ExistingObjects:  fullcopy.Existing(r.options.ExistingObjects),
+		Indexes:          r.options.SyncIndexes,
+		PopulateMatviews: r.options.PopulateMatviews,
+		WorkDir:          r.cfg.WorkDir,
+		Report:           r.figures,
+		Logger:           r.log,
+	}
 	var result fullcopy.Result
 	g.Go(func() (err error) {
 		defer close(done)
-		result, err = fullcopy.Run(copying, fullcopy.Config{
-			Task:             r.task.ID,
-			Source:           r.source,
-			Destination:      r.destination,
-			Selection:        r.selection,
-			Slot:             slot,
-			Publication:      publication,
-			Workers:          workers(r.options.CopyWorkers),
-			IndexWorkers:     workers(r.options.IndexWorkers),
-			SplitAbove:       int64(r.options.SplitTableAbove),
-			Format:           fullcopy.Format(r.options.CopyFormat),
-			ExistingObjects:  fullcopy.Existing(r.options.ExistingObjects),
-			Indexes:          r.options.SyncIndexes,
-			PopulateMatviews: r.options.PopulateMatviews,
-			WorkDir:          r.cfg.WorkDir,
-			Report:           r.figures,
-			Logger:           r.log,
-		})
+		result, err = fullcopy.Run(copying, cfg)
 		return err
 	})
 	if r.task.State == catalog.StateFault && r.figures.awaitLife(copying, done) {
@@ -228,7 +229,7 @@ func (r *runner) eraseLedger(ctx context.Context) error {
 }
 
 func (r *runner) application(side string) string {
-	return "pgsyncd " + r.task.Name + " " + side
+	return "pgsyncd " + r.inUse.Load().Name + " " + side
 }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {
