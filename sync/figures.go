@@ -177,7 +177,9 @@ func (f *figures) Object(o fullcopy.ObjectProgress) {
 	f.objects[objectKey{o.Type, o.Name}] = catalog.ObjectStatus{
 		Type: o.Type, SourceName: o.Name, DestinationName: o.Name, State: string(o.State), Statement: o.Statement, Error: o.Error,
 	}
-	f.worked++
+	if o.State != fullcopy.ObjectLeftOut { // which is told anew by every attempt
+		f.worked++
+	}
 	f.touch()
 }
 

@@ -117,6 +117,7 @@ const (
 	ObjectCreated ObjectState = "created"
 	ObjectExisted ObjectState = "existed" // taken as it is
 	ObjectFailed  ObjectState = "failed"
+	ObjectLeftOut ObjectState = "left out" // never created; Error says why
 )
 
 // ObjectProgress is one entry of the structure.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -115,9 +116,12 @@ func (j *job) open(ctx context.Context) (err error) {
 		return fmt.Errorf("destination: %w", err)
 	}
 	theirs, ours := j.src.PgConn().ParameterStatus("server_encoding"), j.dst.PgConn().ParameterStatus("server_encoding")
-	if theirs != "UTF8" || ours != "UTF8" {
-		// One conversion, by the source, and none at all where both are the same.
-		j.encoding = ours
+	switch {
+	case theirs == "UTF8" && ours == "UTF8":
+	case theirs != ours && (theirs == "SQL_ASCII" || ours == "SQL_ASCII"):
+		j.encoding = "UTF8" // as the stream has it: what is of no known encoding must not come in two
+	default:
+		j.encoding = ours // one conversion, by the source, and none at all where both are the same
 	}
 	if j.encoding != "" && j.cfg.Format == FormatBinary {
 		return fmt.Errorf("binary format needs UTF8 on both sides, not %s and %s", theirs, ours)
@@ -162,9 +166,7 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 		return false, dumpErr
 	}
 	maps.DeleteFunc(a.late, func(n schema.Name, _ bool) bool { _, excluded := plan.Excludes(n); return excluded })
-	if len(a.late) > 0 {
-		j.log.Warn("tables created after the task began do not belong to it", "tables", names(a.late))
-	}
+	j.tellLeftOut(plan, a.late)
 	out := func(n schema.Name) bool { _, excluded := plan.Excludes(n); return excluded || left[n] || a.late[n] }
 	l, err := j.readLayout(ctx, a.inv)
 	if err != nil {
@@ -319,6 +321,21 @@ func (j *job) claimParted(ctx context.Context, loads []*load) error {
 		}
 	}
 	return nil
+}
+
+// tellLeftOut reports what is in the source and will not be in the destination. A table may be among it only because of what it
+// depends on, so that nobody expects it.
+func (j *job) tellLeftOut(plan *schema.Plan, late map[schema.Name]bool) {
+	list := slices.Clone(plan.Excluded)
+	for n := range late {
+		list = append(list, schema.Excluded{Kind: "TABLE", Name: n, Reason: "was created after the task began"})
+	}
+	for _, x := range list {
+		j.cfg.Report.Object(ObjectProgress{Type: x.Kind, Name: x.Name.String(), State: ObjectLeftOut, Error: x.Reason})
+		if x.Kind == "TABLE" {
+			j.log.Warn("table does not belong to the task", "table", x.Name.String(), "reason", x.Reason)
+		}
+	}
 }
 
 func names(set map[schema.Name]bool) string {

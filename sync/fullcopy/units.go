@@ -116,6 +116,8 @@ func (j *job) pairColumns(f *feed, source, target []schema.Column) error {
 			continue
 		case o.Generated != "":
 			return &UnitError{f.target, "generates column " + name + ", which the source stores", "Make it an ordinary column."}
+		case c.Generated != "" && j.cfg.incremental():
+			return &UnitError{f.target, "stores column " + name + ", which the source generates and does not send", "Make it a generated column."}
 		}
 		f.columns = append(f.columns, name)
 		if c.BinarySafe && o.BinarySafe && c.Type == o.Type {
