@@ -14,11 +14,11 @@ import (
 	"strconv"
 	"strings"
 
+	"pgsyncd/sqlapi"
+
 	"github.com/jackc/pgproto3/v2"
 	wire "github.com/jackc/pgx/v5/pgproto3"
 	"github.com/xdg-go/scram"
-
-	"pgsyncd/sqlapi"
 )
 
 // The SASL mechanisms we offer; the second only over TLS.

@@ -77,7 +77,7 @@ func TestPasswords(t *testing.T) {
 	}
 	for _, user := range []string{"olga", "nobody", "nemo"} {
 		err := h.login(t, h.tcp(user, "wrong"), nil)
-		pg := wantCode(t, err, "28P01")
+		pg := pgError(t, err, "28P01")
 		if want := fmt.Sprintf("password authentication failed for user %q", user); pg.Message != want || pg.Detail != "" || pg.Hint != "" {
 			t.Errorf("the client was told %q %q %q", pg.Message, pg.Detail, pg.Hint)
 		}
@@ -150,7 +150,7 @@ func TestBindingToAnotherCertificate(t *testing.T) {
 	mitm, _ := withTLS(t, elliptic.P256())
 	var cfg Config
 	mitm(&cfg)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestBindingToAnotherCertificate(t *testing.T) {
 		var request [8]byte
 		_, _ = io.ReadFull(client, request[:])
 		_, _ = client.Write([]byte{'S'})
-		server, err := net.Dial("tcp", h.server.Addrs()[0].String())
+		server, err := new(net.Dialer).DialContext(t.Context(), "tcp", h.server.Addrs()[0].String())
 		if err != nil {
 			return
 		}
@@ -210,7 +210,8 @@ func TestDirectTLSNeedsALPN(t *testing.T) {
 	edit, pool := withTLS(t, elliptic.P256())
 	h := setup(t, edit)
 	for _, protocols := range [][]string{nil, {"http/1.1"}, {alpn}} {
-		conn, err := tls.Dial("tcp", h.server.Addrs()[0].String(), &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", NextProtos: protocols})
+		dialer := tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", NextProtos: protocols, MinVersion: tls.VersionTLS12}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", h.server.Addrs()[0].String())
 		if err == nil {
 			_, err = conn.Write(startupPacket(protocol3, map[string]string{"user": "olga"}))
 			var first [1]byte
@@ -265,7 +266,7 @@ func TestTooManyPending(t *testing.T) {
 	h := setup(t, func(c *Config) { c.MaxPending, c.LoginTimeout = 2, 300*time.Millisecond })
 	var waiting []net.Conn
 	for range 2 {
-		conn, err := net.Dial("tcp", h.server.Addrs()[0].String())
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", h.server.Addrs()[0].String())
 		if err != nil {
 			t.Fatal(err)
 		}

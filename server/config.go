@@ -9,9 +9,9 @@ import (
 	"net"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"pgsyncd/sqlapi"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // DefaultPort is the daemon's port; the Unix socket is named after it.

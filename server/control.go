@@ -5,9 +5,9 @@ import (
 	"context"
 	"time"
 
-	wire "github.com/jackc/pgx/v5/pgproto3"
-
 	"pgsyncd/sqlapi"
+
+	wire "github.com/jackc/pgx/v5/pgproto3"
 )
 
 // Limits on control statements, in bytes of text: of one, and of all a session keeps prepared or bound.

@@ -14,8 +14,14 @@ import (
 	"github.com/lib/pq"
 )
 
-// wantCode fails unless err is PostgreSQL's error of that SQLSTATE.
-func wantCode(tb testing.TB, err error, code string) *pgconn.PgError {
+// wantCode fails unless err is a server's error of that SQLSTATE.
+func wantCode(tb testing.TB, err error, code string) {
+	tb.Helper()
+	_ = pgError(tb, err, code)
+}
+
+// pgError is wantCode for those who want to see more of the error.
+func pgError(tb testing.TB, err error, code string) *pgconn.PgError {
 	tb.Helper()
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != code {
@@ -66,7 +72,7 @@ func TestPgxModes(t *testing.T) {
 				t.Errorf("notices: %q", notices)
 			}
 			_, err := conn.Exec(ctx, "START SYNC TASK missing")
-			if pg := wantCode(t, err, "42704"); pg.Detail != "There is none." || pg.Hint != "Create it." || pg.SeverityUnlocalized != "ERROR" {
+			if pg := pgError(t, err, "42704"); pg.Detail != "There is none." || pg.Hint != "Create it." || pg.SeverityUnlocalized != "ERROR" {
 				t.Errorf("error: %+v", pg)
 			}
 			tx, err := conn.Begin(ctx)

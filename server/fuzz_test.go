@@ -96,7 +96,7 @@ func FuzzStartup(f *testing.F) {
 	a := newAfterwards(f, h)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, addr := range h.server.Addrs() {
-			conn, err := net.Dial(addr.Network(), addr.String())
+			conn, err := new(net.Dialer).DialContext(t.Context(), addr.Network(), addr.String())
 			if err != nil {
 				t.Fatal(err)
 			}

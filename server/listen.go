@@ -51,7 +51,8 @@ func listenUnix(lc net.ListenConfig, path string) (net.Listener, error) {
 	}
 	l, err := lc.Listen(context.Background(), "unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		conn, dialErr := net.DialTimeout("unix", path, time.Second)
+		dialer := net.Dialer{Timeout: time.Second}
+		conn, dialErr := dialer.DialContext(context.Background(), "unix", path)
 		if dialErr == nil {
 			return nil, errors.Join(errors.New("another server is using the socket"), conn.Close())
 		}

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"net"
 
+	"pgsyncd/sqlapi"
+
 	"github.com/jackc/pgproto3/v2"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"pgsyncd/sqlapi"
 )
 
 // login takes a connection to the point where it is a session that is ready for its first query. A client that can be told what is

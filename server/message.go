@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"pgsyncd/sqlapi"
+
 	"github.com/jackc/pgproto3/v2"
 	wire "github.com/jackc/pgx/v5/pgproto3"
-
-	"pgsyncd/sqlapi"
 )
 
 // SQLSTATEs that only this package raises.

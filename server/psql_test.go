@@ -19,10 +19,14 @@ func TestPsql(t *testing.T) {
 		{"notices", "START SYNC TASK noisy", "NOTICE:  00000: notice 0\nDETAIL:  a detail\nHINT:  a hint\n" +
 			"NOTICE:  00000: notice 1\nDETAIL:  a detail\nHINT:  a hint\nNOTICE:  00000: notice 2\nDETAIL:  a detail\nHINT:  a hint\nSTART SYNC TASK\n", 0},
 		{"error", "START SYNC TASK missing", "ERROR:  42704: task does not exist\nDETAIL:  There is none.\nHINT:  Create it.\n", 1},
-		{"mixed", "SELECT 1 AS one; START SYNC TASK a; SELECT 2 AS two",
-			" one \n-----\n   1\n(1 row)\n\nSTART SYNC TASK\n two \n-----\n   2\n(1 row)\n\n", 0},
-		{"error stops the rest", "SELECT 1 AS one; START SYNC TASK missing; SELECT 2 AS two",
-			" one \n-----\n   1\n(1 row)\n\nERROR:  42704: task does not exist\nDETAIL:  There is none.\nHINT:  Create it.\n", 1},
+		{
+			"mixed", "SELECT 1 AS one; START SYNC TASK a; SELECT 2 AS two",
+			" one \n-----\n   1\n(1 row)\n\nSTART SYNC TASK\n two \n-----\n   2\n(1 row)\n\n", 0,
+		},
+		{
+			"error stops the rest", "SELECT 1 AS one; START SYNC TASK missing; SELECT 2 AS two",
+			" one \n-----\n   1\n(1 row)\n\nERROR:  42704: task does not exist\nDETAIL:  There is none.\nHINT:  Create it.\n", 1,
+		},
 		{"position in plain", "START SYNC TASK \"ü\";\n\n  SELECT nothing", "START SYNC TASK\nERROR:  42703: column \"nothing\" does not exist\n" +
 			"LINE 3:   SELECT nothing\n                 ^\n", 1},
 		{"nothing runs when a part is refused", "SELECT 1 AS one; CREATE TABLE x()", "ERROR:  0A000: CREATE TABLE is not supported by this server\n" +

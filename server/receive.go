@@ -8,9 +8,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	wire "github.com/jackc/pgx/v5/pgproto3"
-
 	"pgsyncd/sqlapi"
+
+	wire "github.com/jackc/pgx/v5/pgproto3"
 )
 
 const (

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/jackc/pgproto3/v2"
-
 	"pgsyncd/sqlapi"
+
+	"github.com/jackc/pgproto3/v2"
 )
 
 // awaits says what a reply answers, and thereby which message of the backend is its last.
@@ -279,6 +279,7 @@ func (q *replies) complete(kind awaits) error {
 		q.setStatement(r.name, r.stmt)
 	case awaitsBind, awaitsClosePortal:
 		q.setPortal(r.name, r.portal)
+	case awaitsDescribe, awaitsExecute, awaitsSync, awaitsQuery:
 	}
 	return nil
 }

@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pgsyncd/sqlapi"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // acceptPause is how long a listener rests when accept fails, for instance for want of file descriptors.
@@ -86,12 +86,15 @@ func (s *Server) accept(ctx context.Context, g *errgroup.Group, l net.Listener) 
 	for {
 		conn, err := l.Accept()
 		switch {
-		case err == nil:
 		case ctx.Err() != nil:
+			if err == nil {
+				err = conn.Close()
+			}
+			s.log.Debug("listener closed", "address", l.Addr().String(), "error", err)
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept at %s: %w", l.Addr(), err)
-		default:
+		case err != nil:
 			s.log.Error("accept did not work", "address", l.Addr().String(), "error", err)
 			select {
 			case <-ctx.Done():

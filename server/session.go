@@ -11,11 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"pgsyncd/sqlapi"
+
 	"github.com/jackc/pgx/v5/pgconn"
 	wire "github.com/jackc/pgx/v5/pgproto3"
 	"golang.org/x/sync/errgroup"
-
-	"pgsyncd/sqlapi"
 )
 
 // What a session ends with. Each is the cause of its context.

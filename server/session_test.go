@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"pgsyncd/sqlapi"
+
 	"github.com/jackc/pgx/v5"
 	wire "github.com/jackc/pgx/v5/pgproto3"
-
-	"pgsyncd/sqlapi"
 )
 
 // cancelFirst sends a cancel request for conn.
@@ -83,7 +83,7 @@ func TestCancel(t *testing.T) {
 		}()
 		h.waiting(t)
 		h.cancelFirst(t, conn)
-		if pg := wantCode(t, <-done, "57014"); pg.Message != "canceling statement due to user request" {
+		if pg := pgError(t, <-done, "57014"); pg.Message != "canceling statement due to user request" {
 			t.Errorf("message %q", pg.Message)
 		}
 		go func() {
@@ -182,7 +182,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		conn := h.connect(t)
 		_, err := conn.Exec(t.Context(), "START SYNC TASK panicking", mode)
-		if pg := wantCode(t, err, "XX000"); pg.SeverityUnlocalized != "FATAL" {
+		if pg := pgError(t, err, "XX000"); pg.SeverityUnlocalized != "FATAL" {
 			t.Errorf("severity %s", pg.SeverityUnlocalized)
 		}
 	}
@@ -237,7 +237,7 @@ func TestShutdown(t *testing.T) {
 		t.Fatal(err) // and never reads
 	}
 	h.executing(t, "numbers a")
-	pending, err := net.Dial("tcp", h.server.Addrs()[0].String())
+	pending, err := new(net.Dialer).DialContext(t.Context(), "tcp", h.server.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,11 +280,11 @@ func TestLimits(t *testing.T) {
 	ctx := t.Context()
 	conn := h.connect(t)
 	_, err := conn.Exec(ctx, "SELECT pg_sleep(1000)")
-	if pg := wantCode(t, err, "57014"); pg.Message != "canceling statement due to statement timeout" {
+	if pg := pgError(t, err, "57014"); pg.Message != "canceling statement due to statement timeout" {
 		t.Errorf("message %q", pg.Message)
 	}
 	_, err = conn.Exec(ctx, "WAIT FOR SYNC TASK a CAUGHT UP")
-	if pg := wantCode(t, err, "57014"); pg.Message != "canceling statement due to statement timeout" {
+	if pg := pgError(t, err, "57014"); pg.Message != "canceling statement due to statement timeout" {
 		t.Errorf("message %q", pg.Message)
 	}
 	p := &player{t: t, h: h}

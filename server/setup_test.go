@@ -20,13 +20,13 @@ import (
 	"testing"
 	"time"
 
+	"pgsyncd/sqlapi"
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/xdg-go/scram"
 	"go.uber.org/goleak"
-
-	"pgsyncd/sqlapi"
-	"pgsyncd/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -56,7 +56,7 @@ func setup(tb testing.TB, edit ...func(*Config)) *harness {
 	name := cluster.Database(tb)
 	cluster.Exec(tb, name, `CREATE TABLE checks(item text, result text);
 		CREATE TABLE numbers AS SELECT n, repeat('x', 100) AS filler FROM generate_series(1, 10000) n`)
-	dir, err := os.MkdirTemp("", "pgsyncd-server-") // the path of a Unix socket must be short
+	dir, err := os.MkdirTemp("", "pgsyncd-server-") //nolint:usetesting // the path of a Unix socket must be short
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 
+	"pgsyncd/sqlapi"
+
 	"github.com/jackc/pgproto3/v2"
 	wire "github.com/jackc/pgx/v5/pgproto3"
-
-	"pgsyncd/sqlapi"
 )
 
 // handleQuery handles a simple query. Plain SQL is forwarded as it is; a string with a control statement in it is taken apart and
@@ -48,6 +48,7 @@ func (c *session) checkSegments(segments []sqlapi.Segment) *sqlapi.Error {
 			if _, err := sqlapi.Parse(seg.Text); err != nil {
 				return sqlapi.AsError(err).Shift(seg.Chars)
 			}
+		case sqlapi.Plain, sqlapi.Empty:
 		}
 	}
 	return nil

@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgproto3/v2"
-
 	"pgsyncd/sqlapi"
+
+	"github.com/jackc/pgproto3/v2"
 )
 
 // Request codes that stand in the place of a protocol version, see "SSL Session Encryption" and the following sections of the
@@ -113,9 +113,9 @@ func readStartup(conn net.Conn, begun []byte) ([]byte, error) {
 
 // readVersion takes in a start-up message of the given protocol version.
 func (s *Server) readVersion(st *startup, version uint32, body []byte) error {
-	switch major := version >> 16; {
-	case major == protocol3>>16:
-	case major == 1 || major == 2:
+	switch major := version >> 16; major {
+	case protocol3 >> 16:
+	case 1, 2:
 		return sqlapi.Errorf(sqlapi.CodeUnsupported, "unsupported frontend protocol %d.%d: server supports 3.0 to 3.0", major, version&0xffff)
 	default:
 		return protocolError("invalid startup packet: unknown request code %d", version)

@@ -3,14 +3,13 @@ package server
 import (
 	"context"
 	"crypto"
+	_ "crypto/sha256" // the hash functions channel binding asks for by name
+	_ "crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-
-	_ "crypto/sha256" // the hash functions channel binding asks for by name
-	_ "crypto/sha512"
 )
 
 // alpn is the application protocol of PostgreSQL, required where TLS begins without an SSLRequest.

@@ -107,9 +107,9 @@ func (p *player) line(line string) {
 func (p *player) connect(network string) {
 	var err error
 	if network == "unix" {
-		p.conn, err = net.Dial("unix", fmt.Sprintf("%s/.s.PGSQL.%d", p.h.socket, DefaultPort))
+		p.conn, err = new(net.Dialer).DialContext(p.t.Context(), "unix", fmt.Sprintf("%s/.s.PGSQL.%d", p.h.socket, DefaultPort))
 	} else {
-		p.conn, err = net.Dial("tcp", p.h.server.Addrs()[0].String())
+		p.conn, err = new(net.Dialer).DialContext(p.t.Context(), "tcp", p.h.server.Addrs()[0].String())
 	}
 	if err != nil {
 		p.t.Fatal(err)
@@ -143,10 +143,11 @@ func (p *player) read(types string, out io.Writer) {
 		if err != nil {
 			p.t.Fatalf("waiting for %s: %v\n%s", types, err, p.out.String())
 		}
-		fmt.Fprintf(out, "< %s\n", text)
-		if kind == types[0] {
+		_, _ = fmt.Fprintf(out, "< %s\n", text) // to memory
+		switch kind {
+		case types[0]:
 			types = types[1:]
-		} else if kind == '$' {
+		case '$':
 			p.t.Fatalf("the server closed while waiting for %s:\n%s", types, p.out.String())
 		}
 	}
@@ -326,14 +327,14 @@ func (p *player) frameOf(text string) []byte {
 }
 
 // words splits a line at spaces, with Go strings as single words.
-func words(t testing.TB, text string) []string {
-	t.Helper()
+func words(tb testing.TB, text string) []string {
+	tb.Helper()
 	var all []string
 	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
 		if quoted, err := strconv.QuotedPrefix(text); err == nil {
 			word, err := strconv.Unquote(quoted)
 			if err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 			all, text = append(all, word), text[len(quoted):]
 			continue
