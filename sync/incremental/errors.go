@@ -3,6 +3,7 @@ package incremental
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"pgsyncd/sync/schema"
 
@@ -54,7 +55,7 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	text := fmt.Sprintf("apply to %s: conflict %s at %s, key %s", e.Table, e.Kind, e.LSN, e.Key)
+	text := fmt.Sprintf("apply to %s: conflict %s at %s, key %s", e.Table, e.Kind, e.LSN, brief(string(e.Key)))
 	if e.Cause != nil {
 		text += ": " + e.Cause.Error()
 	}
@@ -77,7 +78,7 @@ type ChangeError struct {
 }
 
 func (e *ChangeError) Error() string {
-	return fmt.Sprintf("apply %s to %s at %s, key %s: %s", e.Operation, e.Table, e.LSN, e.Key, e.Cause)
+	return fmt.Sprintf("apply %s to %s at %s, key %s: %s", e.Operation, e.Table, e.LSN, brief(e.Key), e.Cause)
 }
 
 // Unwrap returns Cause.
@@ -85,6 +86,15 @@ func (e *ChangeError) Unwrap() error { return e.Cause }
 
 // Permanent tells whether the destination would answer the same again.
 func (e *ChangeError) Permanent() bool { return sqlState(e.Cause) == "" || deterministic(e.Cause) }
+
+// brief shortens a key for a message: where all columns are the key, it may be megabytes.
+func brief(key string) string {
+	const limit = 300
+	if len(key) <= limit {
+		return key
+	}
+	return strings.ToValidUTF8(key[:limit], "") + "…"
+}
 
 // deterministic reports whether an error comes from data, constraints or definitions, not from circumstances.
 func deterministic(err error) bool {

@@ -5,14 +5,22 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"pgsyncd/testenv"
 )
 
 // Every kind of table, with random transactions, in batches that fold; after each the databases must be equal, and nothing may
 // have needed the exact path.
 func TestRandomBatchesFold(t *testing.T) {
 	t.Parallel()
+	src, dst := testenv.SharedPair(t)
+	randomBatches(t, src, dst)
+}
+
+func randomBatches(t *testing.T, src, dst *testenv.Cluster) {
+	t.Helper()
 	const columns = `a int, b text, c numeric, d timestamptz, e int[], f jsonb, g bytea, h float8, i uuid, j bool, k char(4), l point, m box, n oid, o float4, p varchar(20), q date`
-	l := setup(t, `CREATE TABLE gate ();
+	l := setupOn(t, src, dst, `CREATE TABLE gate ();
 		CREATE TABLE keyed (id int PRIMARY KEY, `+columns+`);
 		CREATE TABLE composite (id int, id2 text, id3 timestamp, `+columns+`, PRIMARY KEY (id2, id, id3));
 		CREATE TABLE full_key (`+columns+`, id bigint PRIMARY KEY); ALTER TABLE full_key REPLICA IDENTITY FULL;

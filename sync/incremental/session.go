@@ -103,6 +103,10 @@ func (s *session) setUp(ctx context.Context) error {
 	if _, err := s.conn.Exec(ctx, `SET synchronous_commit = on`); err != nil {
 		return fmt.Errorf("make commits durable: %w", err)
 	}
+	// The arrays of a set statement are unrolled into a tuple store; a batch's worth should not go through a file.
+	if _, err := s.conn.Exec(ctx, `SET work_mem = '64MB'`); err != nil {
+		return fmt.Errorf("raise work_mem: %w", err)
+	}
 	return nil
 }
 
