@@ -74,6 +74,14 @@ var defects = map[string]defect{
 		item: "session_replication_role", outcome: precheck.Failed, fix: "destination", found: "FOREIGN KEY",
 		dest: `REVOKE SET ON PARAMETER session_replication_role FROM {dst}`,
 	},
+	"triggers that fire while rows are copied": {
+		item: "session_replication_role", outcome: precheck.ToConfirm, found: "TRIGGER g ON public.orders",
+		dest: `REVOKE SET ON PARAMETER session_replication_role FROM {dst}; SET ROLE {dst};
+			CREATE TABLE orders (id bigint PRIMARY KEY, code text, note varchar(20));
+			CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+			CREATE TRIGGER g BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION f(); RESET ROLE`,
+		adjust: func(f *fixture) { f.in.ExistingObjects, f.in.Incremental = precheck.ExistingUse, false },
+	},
 	"an ENABLE ALWAYS trigger": {
 		item: "triggers that always fire", outcome: precheck.ToConfirm, found: "TRIGGER g ON public.orders",
 		source: `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
@@ -148,6 +156,12 @@ var defects = map[string]defect{
 		item: "existing objects", outcome: precheck.Failed, found: "bigint",
 		dest:   `SET ROLE {dst}; CREATE TABLE orders (id int, code text); RESET ROLE`,
 		adjust: func(f *fixture) { f.in.ExistingObjects = precheck.ExistingAppend },
+	},
+	"a generated column that is stored": {
+		item: "existing objects", outcome: precheck.Failed, found: "is not generated",
+		source: `SET ROLE {src}; CREATE TABLE g (a int PRIMARY KEY, b int GENERATED ALWAYS AS (1) STORED); RESET ROLE`,
+		dest:   `SET ROLE {dst}; CREATE TABLE g (a int PRIMARY KEY, b int); RESET ROLE`,
+		adjust: func(f *fixture) { f.in.ExistingObjects = precheck.ExistingUse },
 	},
 	"a table to be used may not be written": {
 		item: "write tables", outcome: precheck.Failed, fix: "destination", found: "orders", also: "existing objects",
@@ -269,6 +283,10 @@ func TestAcceptedSituations(t *testing.T) {
 		"text key":              {source: `SET ROLE {src}; CREATE TABLE k (a text PRIMARY KEY, b text); RESET ROLE`},
 		"role set to replica": {
 			dest: `REVOKE SET ON PARAMETER session_replication_role FROM {dst}; ALTER ROLE {dst} SET session_replication_role = replica`,
+		},
+		"role may not be replica, full only": {
+			dest:   `REVOKE SET ON PARAMETER session_replication_role FROM {dst}`,
+			adjust: func(f *fixture) { f.in.Incremental = false },
 		},
 		"no triggers and no keys": {
 			source: `ALTER TABLE items DROP CONSTRAINT items_order_id_fkey`,

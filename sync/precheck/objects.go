@@ -213,6 +213,8 @@ func differences(want, have *schema.Table) []string {
 			list = append(list, fmt.Sprintf("column %s of %s is %s, not %s", ident(c.Name), have.Name, have.Columns[i].Type, c.Type))
 		case have.Columns[i].Generated != "" && c.Generated == "":
 			list = append(list, fmt.Sprintf("column %s of %s is generated", ident(c.Name), have.Name))
+		case have.Columns[i].Generated == "" && c.Generated != "":
+			list = append(list, fmt.Sprintf("column %s of %s is not generated", ident(c.Name), have.Name))
 		}
 	}
 	return list
@@ -233,7 +235,8 @@ func unsupportedObjects(_ context.Context, e *env) (finding, error) {
 		}
 	}
 	if len(list) > 0 {
-		return confirm("not synchronized: "+enumerate(list), "Create them in the destination by hand where they are needed.")
+		return confirm("not synchronized, nor any table or other object that depends on them: "+enumerate(list),
+			"Create them in the destination by hand where they are needed. What was left out shows in sync_objects.")
 	}
 	if len(silent) > 0 {
 		return passed("only parts of extensions and of system schemas: %s", enumerate(silent))

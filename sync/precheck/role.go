@@ -9,13 +9,17 @@ import (
 )
 
 var roleChecks = []check{
-	{"replication role", "session_replication_role", destination | inventory, true, replicationRole},
+	{"replication role", "session_replication_role", destination | inventory, false, replicationRole},
 	{"replication role", "triggers that always fire", source | inventory, true, alwaysFiring},
 }
 
 // replicationRole finds out whether triggers and foreign keys of the destination
-// can be kept from firing while changes are applied.
+// can be kept from firing while rows are copied into tables that have them already and while changes are applied.
 func replicationRole(ctx context.Context, e *env) (finding, error) {
+	filling := e.in.ExistingObjects == ExistingUse || e.in.ExistingObjects == ExistingAppend
+	if !e.in.Incremental && !filling {
+		return passed("not needed: triggers and foreign keys are created when the rows are there")
+	}
 	tx, err := e.dst.conn.Begin(ctx)
 	if err != nil {
 		return finding{}, err
@@ -45,6 +49,10 @@ func replicationRole(ctx context.Context, e *env) (finding, error) {
 		return passed("%s may not set it, but the tables have no triggers and no foreign keys", ident(e.dst.role))
 	}
 	role := ident(e.dst.role)
+	if !e.in.Incremental {
+		return confirm(fmt.Sprintf("%s may not set it, so these fire for the rows that are copied: %s", role, enumerate(reactions)),
+			"Disable them, or confirm that they neither change the rows nor write into other tables of the task.")
+	}
 	fix := fmt.Sprintf("As a superuser of the destination: ALTER ROLE %s SET session_replication_role = replica; ", role)
 	if e.dst.version >= 150000 {
 		fix = fmt.Sprintf("As a superuser of the destination: GRANT SET ON PARAMETER session_replication_role TO %s; ", role)
@@ -64,9 +72,11 @@ SELECT 'FOREIGN KEY ' || pg_catalog.quote_ident(c.conname) || ' ON ' || c.conrel
 ORDER BY 1`
 
 // reactions are what the task's tables have on the source, and where they exist
-// already on the destination.
-func (e *env) reactions(ctx context.Context) ([]string, error) {
-	list, err := column[string](ctx, &e.src, reactionsSQL, e.tableOIDs())
+// already on the destination. A copy alone meets only the latter.
+func (e *env) reactions(ctx context.Context) (list []string, err error) {
+	if e.in.Incremental {
+		list, err = column[string](ctx, &e.src, reactionsSQL, e.tableOIDs())
+	}
 	if err != nil || e.creating {
 		return list, err
 	}
