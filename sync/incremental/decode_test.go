@@ -123,7 +123,7 @@ func TestDecodeRefuses(t *testing.T) {
 				break
 			}
 		}
-		if p, ok := err.(interface{ Permanent() bool }); !ok || !p.Permanent() { //nolint:errorlint // the decoder's own error
+		if p, ok := err.(interface{ Permanent() bool }); !ok || !p.Permanent() {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -45,11 +45,10 @@ type event struct {
 
 // transaction is a committed transaction of the source.
 type transaction struct {
-	start  pglogrepl.LSN // of its commit record
-	end    pglogrepl.LSN // of its commit record; 0 in a begin event
-	time   time.Time     // by the source's clock
-	xid    uint32
-	pieces bool // part of it has been handed to the applier before its end arrived
+	start pglogrepl.LSN // of its commit record
+	end   pglogrepl.LSN // of its commit record; 0 in a begin event
+	time  time.Time     // by the source's clock
+	xid   uint32
 }
 
 // relation is a table of the source in the shape it had when the changes that point to it were made. A new shape is a new

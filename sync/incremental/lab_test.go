@@ -217,7 +217,7 @@ func (r *running) catchUp() {
 		}
 	case <-r.done:
 		cancel()
-		<-waited
+		r.l.Logf("waited: %v", <-waited)
 		r.l.Fatalf("the stream ended: %v", r.err)
 	}
 }
@@ -241,7 +241,7 @@ func (l *lab) resume() *running {
 			l.Fatal(err)
 		case <-r.done:
 			cancel()
-			<-waited
+			l.Logf("waited: %v", <-waited)
 		}
 		if !endpoint.Retryable(r.err) || time.Now().After(deadline) {
 			l.Fatalf("the stream does not recover: %v", r.err)

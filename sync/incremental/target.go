@@ -104,8 +104,10 @@ func (s *session) describeColumns(ctx context.Context, t *target) error {
 	}
 	there := map[string]targetColumn{}
 	var c targetColumn
-	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typeOID, &c.typmod, &c.typeSQL, &c.baseSQL, &c.arrayOID, &c.delimiter,
-		&c.builtin, &c.generated, &c.always}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{
+		&c.name, &c.typeOID, &c.typmod, &c.typeSQL, &c.baseSQL, &c.arrayOID, &c.delimiter,
+		&c.builtin, &c.generated, &c.always,
+	}, func() error {
 		name := c.name
 		c.name = pgx.Identifier{name}.Sanitize()
 		there[name] = c

@@ -128,8 +128,10 @@ func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
 	}
 	var list []watchedTable
 	var t watchedTable
-	_, err = pgx.ForEachRow(rows, []any{&t.oid, &t.name.Schema, &t.name.Name, &t.root.Schema, &t.root.Name, &t.attached,
-		&t.logged, &t.published}, func() error { list = append(list, t); return nil })
+	_, err = pgx.ForEachRow(rows, []any{
+		&t.oid, &t.name.Schema, &t.name.Name, &t.root.Schema, &t.root.Name, &t.attached,
+		&t.logged, &t.published,
+	}, func() error { list = append(list, t); return nil })
 	if err != nil {
 		return fmt.Errorf("read tables: %w", err)
 	}

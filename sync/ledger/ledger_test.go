@@ -29,11 +29,6 @@ func position(task string, lsn pglogrepl.LSN) ledger.Position {
 	return ledger.Position{Task: task, Slot: "s", SystemID: "123", Timeline: 1, LSN: lsn}
 }
 
-func inTx(t *testing.T, conn *pgx.Conn, f func(tx pgx.Tx) error) error {
-	t.Helper()
-	return pgx.BeginFunc(t.Context(), conn, f)
-}
-
 func TestPositionMovesOnlyForItsOwner(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -56,7 +51,7 @@ func TestPositionMovesOnlyForItsOwner(t *testing.T) {
 		t.Fatalf("raised to %+v", first)
 	}
 	step := func(fence int64, from, to pglogrepl.LSN) error {
-		return inTx(t, conn, func(tx pgx.Tx) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			if err := ledger.Hold(ctx, tx, task, fence, from); err != nil {
 				return err
 			}
@@ -71,9 +66,11 @@ func TestPositionMovesOnlyForItsOwner(t *testing.T) {
 		"backwards":    func() error { return step(1, 200, 199) },
 		"later fence":  func() error { return step(2, 200, 300) },
 		"another task": func() error {
-			return inTx(t, conn, func(tx pgx.Tx) error { return ledger.Hold(ctx, tx, uuid.NewString(), 1, 200) })
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return ledger.Hold(ctx, tx, uuid.NewString(), 1, 200) })
 		},
-		"check of later": func() error { return inTx(t, conn, func(tx pgx.Tx) error { return ledger.Check(ctx, tx, task, 2) }) },
+		"check of later": func() error {
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return ledger.Check(ctx, tx, task, 2) })
+		},
 	} {
 		if err := f(); !errors.Is(err, ledger.ErrFenced) {
 			t.Errorf("%s: %v", name, err)
