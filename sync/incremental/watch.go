@@ -179,7 +179,8 @@ func (w *watcher) compare(ctx context.Context, conn *pgx.Conn, t watchedTable) e
 }
 
 // lookInto looks for rows that a table brought along when it was attached as a partition: those were inserted before
-// anything of it was published. Rows of the transaction that attached it are told apart by their command.
+// anything of it was published, by transactions between the table's creation (which the row of a system column still shows)
+// and the attachment. Rows of the transaction that attached it are told apart by their command.
 func (w *watcher) lookInto(ctx context.Context, conn *pgx.Conn, t watchedTable) error {
 	var brought bool
 	err := conn.QueryRow(ctx, `
@@ -187,9 +188,10 @@ func (w *watcher) lookInto(ctx context.Context, conn *pgx.Conn, t watchedTable) 
 			SELECT i.inhrelid, i.inhparent, i.xmin, i.cmin FROM pg_catalog.pg_inherits i WHERE i.inhrelid = $1
 			UNION ALL
 			SELECT i.inhrelid, i.inhparent, i.xmin, i.cmin FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent),
-		attached AS (SELECT up.xmin, up.cmin FROM up ORDER BY pg_catalog.age(up.xmin), up.cmin::text::bigint DESC LIMIT 1)
-		SELECT EXISTS (SELECT FROM attached, ONLY `+t.name.String()+` AS t
-			WHERE pg_catalog.age(t.xmin) > pg_catalog.age(attached.xmin)
+		attached AS (SELECT up.xmin, up.cmin FROM up ORDER BY pg_catalog.age(up.xmin), up.cmin::text::bigint DESC LIMIT 1),
+		created AS (SELECT a.xmin FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attnum = -1)
+		SELECT EXISTS (SELECT FROM attached, created, ONLY `+t.name.String()+` AS t
+			WHERE pg_catalog.age(t.xmin) > pg_catalog.age(attached.xmin) AND pg_catalog.age(t.xmin) <= pg_catalog.age(created.xmin)
 				OR t.xmin = attached.xmin AND t.cmin::text::bigint < attached.cmin::text::bigint)`, t.oid).Scan(&brought)
 	if err != nil {
 		return fmt.Errorf("look into partition %s: %w", t.name, err)

@@ -110,6 +110,12 @@ func TestPartitionsThatAreNewJoinTheStream(t *testing.T) {
 	l.source(`BEGIN; CREATE TABLE p4 (id int PRIMARY KEY); ALTER TABLE p ATTACH PARTITION p4 FOR VALUES FROM (300) TO (400);
 		INSERT INTO p VALUES (350); COMMIT`)
 	l.source(`BEGIN; CREATE TABLE p5 PARTITION OF p FOR VALUES FROM (400) TO (500); INSERT INTO p VALUES (450); COMMIT`)
+	// Transactions that are older than a partition may write to it as well.
+	old := l.src.Connect(t, l.srcDB)
+	l.exec(old, `BEGIN; SELECT txid_current()`)
+	l.source(`CREATE TABLE p6 PARTITION OF p FOR VALUES FROM (500) TO (600)`)
+	l.source(`CREATE TABLE p7 (id int PRIMARY KEY); ALTER TABLE p ATTACH PARTITION p7 FOR VALUES FROM (600) TO (700)`)
+	l.exec(old, `INSERT INTO p VALUES (550), (650); COMMIT`)
 	r.catchUp()
 	l.equal("public.p")
 	_ = r.kill()
