@@ -101,7 +101,8 @@ type Control interface {
 // Backend gives access to the catalog database.
 type Backend interface {
 	// Open returns a connection with the rights of the privilege. It must be idle, and nothing may be reading from it any more:
-	// pgconn's SyncConn comes before Hijack. The parameters are the client's, filtered.
+	// pgconn's SyncConn comes before Hijack. The parameters are the client's, filtered. A *sqlapi.Error, and a PgError about the value
+	// of a parameter, are shown to the client.
 	Open(ctx context.Context, p sqlapi.Privilege, params map[string]string) (*pgconn.HijackedConn, error)
 	// Cancel asks the database to cancel what the connection is executing, and returns when it has been asked.
 	Cancel(ctx context.Context, conn *pgconn.HijackedConn) error

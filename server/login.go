@@ -80,6 +80,9 @@ func (s *Server) openCatalog(
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == sqlapi.CodeInvalidValue {
 		return nil, sqlapi.AsError(pg) // a parameter's value the client chose
 	}
+	if e, ok := errors.AsType[*sqlapi.Error](err); ok {
+		return nil, e
+	}
 	if err != nil {
 		s.log.Error("session could not be opened in the catalog database", "error", err)
 		return nil, sqlapi.Errorf(codeCannotConnect, "the catalog database is not available now")

@@ -197,8 +197,9 @@ func (s *Server) serveCancel(ctx context.Context, packet []byte) error {
 // clientParams are the parameters of a start-up message that are passed on to the catalog. Others are refused, because a session
 // that silently ignores what it was asked for misleads its client.
 var clientParams = []string{
-	"application_name", "client_encoding", "datestyle", "intervalstyle", "timezone", "extra_float_digits", "bytea_output",
-	"search_path", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "jit", "geqo",
+	"application_name", "client_encoding", "client_min_messages", "datestyle", "intervalstyle", "timezone", "extra_float_digits",
+	"bytea_output", "standard_conforming_strings", "search_path", "statement_timeout", "lock_timeout",
+	"idle_in_transaction_session_timeout", "geqo",
 }
 
 // sessionParams returns what of the start-up parameters is for the catalog.
