@@ -35,8 +35,8 @@
 // # Goroutines
 //
 // Run owns all of them: one per listener, one that checks time limits, and per session one that receives from the client and one
-// that relays from the backend. While a control statement runs, a further one reads ahead from the client to notice that
-// it leaves. Memory per session is bounded: a frame of the client (16 MiB), a buffer towards it, and 16 MiB of prepared control
+// that relays from the backend. While a control statement runs or replies are waited for, a further one reads ahead to notice that
+// the client leaves. Memory per session is bounded: a frame of the client (16 MiB), a buffer towards it, and 16 MiB of prepared control
 // statements. A client that does not read makes its backend wait.
 //
 // # Failure
