@@ -249,7 +249,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return err
 	}
 	srv, err := server.New(server.Config{
-		Listen: s.listen, SocketDir: filepath.Join(s.dataDir, "run"), TLS: certificates, TLSRequired: s.tlsRequired, Logger: logger,
+		Listen: s.listen, SocketDir: filepath.Join(s.dataDir, "run"), TLS: certificates, TLSRequired: s.tlsRequired, MockSecret: cat.MockSecret(), Logger: logger,
 	}, engine, backend{cat, supervisor})
 	if err != nil {
 		return err

@@ -101,6 +101,9 @@ func (c *Catalog) ensureRole(ctx context.Context, tx pgx.Tx, role string) error 
 	return nil
 }
 
+// MockSecret is what makes up the salts of users that do not exist: the same after every start, unknown to clients.
+func (c *Catalog) MockSecret() []byte { return []byte(c.key.derive("mock authentication")) }
+
 func (c *Catalog) rolePassword(role string) string { return c.key.derive("role " + role) }
 
 // grant sets privileges on the database and on schemas.
