@@ -212,6 +212,7 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Publication: r.notes.Publication,
 		Selection:   r.selection,
 		Policy:      r.options.ConflictPolicy,
+		Append:      fullcopy.Existing(r.options.ExistingObjects) == fullcopy.ExistingAppend,
 		Heartbeat:   r.options.HeartbeatInterval,
 		Report:      reporter{r},
 		Logger:      r.log,

@@ -12,7 +12,7 @@ import (
 
 // claimKey marks in the ledger that the rows of a unit's table may be the task's: it is written in the first transaction
 // that brings or could bring some. Only with that mark is a table ever emptied that holds rows.
-func claimKey(table schema.Name) string { return "ROWS " + table.String() }
+func claimKey(table schema.Name) string { return ledger.ClaimPrefix + table.String() }
 
 // UnitError says why a table may not be filled.
 type UnitError struct {
@@ -104,7 +104,7 @@ func (j *job) claims(ctx context.Context, tx pgx.Tx, u *unit) (others int, busy,
 
 // claimedByOthers returns the claims of all other tasks.
 func (j *job) claimedByOthers(ctx context.Context, tx pgx.Tx) (map[string]bool, error) {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT key FROM pgsyncd.objects WHERE task <> $1::uuid AND key LIKE 'ROWS %'`, j.cfg.Task)
+	rows, err := tx.Query(ctx, `SELECT DISTINCT key FROM pgsyncd.objects WHERE task <> $1::uuid AND key LIKE '`+ledger.ClaimPrefix+`%'`, j.cfg.Task)
 	if err != nil {
 		return nil, fmt.Errorf("read claims of other tasks: %w", err)
 	}

@@ -296,6 +296,7 @@ func (a *applier) sendRow(p *pipeline, c *change, origin int, how care) error {
 		for _, sql := range c.deletes {
 			p.run(a.dst.statement(sql, nil), nil, anyRows, origin)
 		}
+		a.guest(p, c, origin)
 		return nil
 	}
 	st, args, err := a.statement(c.target, c.event, how)

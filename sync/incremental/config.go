@@ -35,6 +35,7 @@ type Config struct {
 	Publication string
 	Selection   schema.Selection
 	Policy      string        // default PolicyError
+	Append      bool          // tables that the task did not create had rows of others before: TRUNCATE is refused there
 	Heartbeat   time.Duration // default 10 s; write to the source's WAL when nothing came for so long
 	BatchBytes  int           // default 16 MiB; decoded changes held in the queue, and again in the batch being applied
 	Report      Reporter      // required: conflicts must be recorded

@@ -45,6 +45,9 @@ func (a *applier) emptyPartition(ctx context.Context, t *target) (string, error)
 // empty deletes all rows where TRUNCATE is refused because a table outside the task refers to this one: in the source the
 // referring table was truncated too, or was not there.
 func (a *applier) empty(ctx context.Context, c *change, f *failure) error {
+	if f.err == nil {
+		return permanentf("TRUNCATE of %s at %s: the destination's table has rows of others as well", c.describe(), c.tx.start)
+	}
 	if sqlState(f.err) != "0A000" {
 		return a.changeError(c, f)
 	}
@@ -56,6 +59,15 @@ func (a *applier) empty(ctx context.Context, c *change, f *failure) error {
 		if _, err := a.dst.conn.Exec(ctx, sql); err != nil {
 			return a.changeError(c, &failure{err: err})
 		}
+	}
+	p := a.dst.start(ctx)
+	a.guest(p, c, 0)
+	err := p.wait()
+	if foreign := (*failure)(nil); errors.As(err, &foreign) && foreign.err == nil {
+		return a.empty(ctx, c, foreign)
+	}
+	if err != nil {
+		return a.frameError(err)
 	}
 	a.done.count([]change{*c})
 	return nil

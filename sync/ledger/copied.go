@@ -37,6 +37,9 @@ func Copied(ctx context.Context, q Querier, task string) (map[string]pglogrepl.L
 	return units, nil
 }
 
+// ClaimPrefix begins the key under objects by which a task says that a table may hold rows of it; the quoted name follows.
+const ClaimPrefix = "ROWS "
+
 // MarkObject records that the task created an object, in the transaction that creates it.
 func MarkObject(ctx context.Context, tx Execer, task, key string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.objects (task, key) VALUES ($1::uuid, $2) ON CONFLICT (task, key) DO NOTHING`, task, key)
