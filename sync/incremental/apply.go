@@ -232,8 +232,17 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		p.open()
 	}
 	a.open = true
-	err := a.send(p, b)
-	if b.end > 0 {
+	steps := plan(b.changes)
+	var err error
+	if f := bulk(steps); f != nil {
+		if err = p.wait(); err == nil {
+			err = a.load(ctx, f)
+		}
+		p = a.dst.start(ctx)
+	} else {
+		err = a.send(p, b, steps)
+	}
+	if b.end > 0 && err == nil {
 		p.run(a.dst.advance, a.dst.fence(a.dst.position.LSN, b.end), 1, originFence)
 	}
 	if waited := p.wait(); err == nil {
@@ -264,8 +273,8 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 }
 
 // send queues the statements of a batch: set statements for what folds, row statements for the rest.
-func (a *applier) send(p *pipeline, b *batch) error {
-	for _, s := range plan(b.changes) {
+func (a *applier) send(p *pipeline, b *batch, steps []step) error {
+	for _, s := range steps {
 		rows := s.rows
 		for _, f := range s.order {
 			if s.folds[f.t] == nil || a.sendFold(p, f) {

@@ -5,7 +5,7 @@
 //	             └──────────────────────────── confirmed position ◄─────────────────────────────────┘
 //
 // link.go receives and answers, pgoutput.go decodes into events, queue.go holds them, apply.go assembles whole transactions and
-// owns the destination's transaction, fold.go and sets.go apply net changes set by set, rows.go change by change,
+// owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
 // replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go.
 //
 // # State
