@@ -16,8 +16,8 @@ var sameStatement = cmp.Options{
 	cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
 }
 
+// Not parallel, like everything that draws from the generators: rapid's are not safe for concurrent use.
 func TestParseReadsWhatPrintWrites(t *testing.T) {
-	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := statementOf.Draw(t, "statement")
 		text := Print(s, PrintOptions{})
@@ -39,7 +39,6 @@ func TestParseReadsWhatPrintWrites(t *testing.T) {
 }
 
 func TestEveryFormIsGenerated(t *testing.T) {
-	t.Parallel()
 	seen := map[*Form]bool{}
 	for seed := range 2000 {
 		seen[FormOf(statementOf.Example(seed))] = true
