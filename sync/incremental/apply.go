@@ -184,7 +184,7 @@ func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 			continue
 		}
 		if t.root {
-			sql, err := a.emptyPartition(ctx, t)
+			sql, err := a.emptyPartition(ctx, t, e.tx.xid)
 			if err != nil {
 				return c, false, fmt.Errorf("TRUNCATE of partition %s at %s: %w", r.name, e.tx.start, err)
 			}

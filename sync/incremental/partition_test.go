@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -34,6 +35,26 @@ func TestPartitionsOfAnotherLayout(t *testing.T) {
 	l.source(`TRUNCATE p1; INSERT INTO p VALUES (3)`)
 	r.catchUp()
 	l.equal("public.p")
+}
+
+// The rows that a TRUNCATE meant cannot be found by bounds that the partition got afterwards.
+func TestTruncateOfPartitionThatWasAttachedAnew(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)`)
+	l.source(`CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)`)
+	l.destination(`CREATE TABLE q PARTITION OF p DEFAULT`)
+	l.source(`INSERT INTO p VALUES (1), (101)`)
+	r := l.start()
+	r.catchUp()
+	_ = r.kill()
+	l.source(`TRUNCATE p2; ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p DETACH PARTITION p2`)
+	l.source(`ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (0) TO (100)`)
+	if err := l.start().wait(); err == nil || endpoint.Retryable(err) || !strings.Contains(err.Error(), "no telling which rows") {
+		t.Errorf("ended with %v", err)
+	}
+	if n := l.one(l.d, `SELECT count(*) FROM p`); n != "2" {
+		t.Errorf("%s rows", n)
+	}
 }
 
 // A copy shows the commits whose record starts before its snapshot's position, and no others.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -23,16 +24,22 @@ func truncateSQL(targets []*target, restart bool) string {
 }
 
 // emptyPartition returns the statement that deletes a partition's rows from the partitioned table that has them in the
-// destination. The source knows which those are.
-func (a *applier) emptyPartition(ctx context.Context, t *target) (string, error) {
+// destination. The source knows which those are, unless it was attached anew since the transaction xid.
+func (a *applier) emptyPartition(ctx context.Context, t *target, xid uint32) (string, error) {
 	conn, err := a.cfg.Source.Connect(ctx, "pgsyncd "+a.cfg.Task+" source")
 	if err != nil {
 		return "", err
 	}
 	defer closeRaw(ctx, conn.PgConn())
 	var bounds string
-	err = conn.QueryRow(ctx, `SELECT coalesce(pg_catalog.pg_get_partition_constraintdef(c.oid), '') FROM pg_catalog.pg_class c
-		WHERE c.oid = $1`, t.relation.oid).Scan(&bounds)
+	err = conn.QueryRow(ctx, `
+		WITH RECURSIVE up (parent, attached) AS (
+			SELECT i.inhparent, i.xmin FROM pg_catalog.pg_inherits i WHERE i.inhrelid = $1
+			UNION ALL
+			SELECT i.inhparent, i.xmin FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent)
+		SELECT coalesce(pg_catalog.pg_get_partition_constraintdef(c.oid), '') FROM pg_catalog.pg_class c
+		WHERE c.oid = $1 AND NOT EXISTS (SELECT FROM up WHERE pg_catalog.age(up.attached) < pg_catalog.age($2::text::pg_catalog.xid))`,
+		t.relation.oid, strconv.FormatUint(uint64(xid), 10)).Scan(&bounds)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return "", fmt.Errorf("read its bounds: %w", err)
 	}
