@@ -121,6 +121,9 @@ type moved struct {
 func (t *tables) begin(f *feed) *moved {
 	now := time.Now()
 	t.change(f.source.Name, func(p *TableProgress) {
+		if p.State == TableFailed { // by another part, since this one was taken up
+			return
+		}
 		p.State, p.Error = TableCopying, ""
 		if p.StartedAt.IsZero() {
 			p.StartedAt = now
