@@ -64,19 +64,28 @@ func TestConflictPolicyChangesLive(t *testing.T) {
 	l.fails("incremental synchronization failed")
 }
 
-// A change that does not fit before the stream has passed the copy fails the full phase, once, and can be mended.
+// A change that does not fit before the stream has passed the copy fails the full phase, once, and can be mended. The copy is
+// one that was begun anew after a crash: its position is later than where the stream begins.
 func TestConflictBeforeTheStreamBegins(t *testing.T) {
 	t.Parallel()
-	l := setup(t, items+"INSERT INTO item VALUES (101, 'the last marker')")
+	l := setupAlone(t, items+"INSERT INTO item VALUES (101, 'the last marker')")
 	proxy, to := l.through(l.dst, l.dstDB)
 	l.to = to
 	l.destination("CREATE TABLE item (id int PRIMARY KEY, name text, v int NOT NULL DEFAULT 0 CHECK (v < 1000))")
-	stalled := proxy.StallAfter(copyOf("the last marker"))
+	stalled := proxy.StallAfter(lastRow)
 	l.create("START NOW CONFIRM ALL WITH (existing_objects = 'use')")
 	l.await("the copy comes to the last row", stalled)
+	if err := l.daemon.Kill9(); err != nil {
+		t.Fatal(err)
+	}
+	stalled = proxy.StallAfter(lastRow)
+	proxy.Cut()
+	proxy.Resume()
+	l.restart()
+	l.await("the second copy comes to the last row", stalled)
 	l.source("UPDATE item SET v = 1000 WHERE id = 1")
 	proxy.Resume()
-	l.eventually("the task fails", func() bool { return l.status("state LIKE '%%failed'") == "t" })
+	l.fails("full synchronization failed")
 	l.contains(l.status("error"), `"public"."item"`, "violates check constraint")
 	l.want("failures", l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND level = 'error'"), "1")
 	l.destination("ALTER TABLE item DROP CONSTRAINT item_v_check")

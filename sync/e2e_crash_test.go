@@ -11,11 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// copyOf matches rows on their way into the destination that hold a marker.
-func copyOf(marker string) testenv.Match {
-	return func(dir testenv.Direction, kind byte, body []byte) bool {
-		return dir == testenv.ToTarget && kind == 'd' && bytes.Contains(body, []byte(marker))
-	}
+// lastRow matches the row that a table ends with, on its way into the destination.
+func lastRow(dir testenv.Direction, kind byte, body []byte) bool {
+	return dir == testenv.ToTarget && kind == 'd' && bytes.Contains(body, []byte("the last marker"))
 }
 
 // The daemon is killed while it copies. The next one goes on, with the changes made meanwhile.
@@ -28,7 +26,7 @@ func TestKilledWhileCopying(t *testing.T) {
 		CREATE TABLE keyless (a int); ALTER TABLE keyless REPLICA IDENTITY FULL; INSERT INTO keyless SELECT 1 FROM generate_series(1, 20)`)
 	proxy, to := l.through(l.dst, l.dstDB)
 	l.to = to
-	stalled := proxy.StallAfter(copyOf("the last marker"))
+	stalled := proxy.StallAfter(lastRow)
 	l.create("START NOW CONFIRM ALL")
 	l.await("the copy comes to the last row", stalled)
 	if err := l.daemon.Kill9(); err != nil {

@@ -62,7 +62,7 @@ func TestNetworkIsWaitedFor(t *testing.T) {
 		}
 		l.reach("incremental synchronization")
 	}
-	copied := dst.StallAfter(copyOf("the last marker"))
+	copied := dst.StallAfter(lastRow)
 	l.create("START NOW CONFIRM ALL WITH (retry_limit = 0)")
 	l.await("the copy comes to the last row", copied)
 	if err := dst.Refuse(true); err != nil {

@@ -24,15 +24,24 @@ func (l *lab) cleanUp(side string) {
 }
 
 const sequenced = items + `CREATE TABLE line (id bigserial PRIMARY KEY, t text);
-INSERT INTO line (t) SELECT 'x' FROM generate_series(1, 20);`
+INSERT INTO line (t) SELECT 'x' FROM generate_series(1, 20);
+CREATE TABLE small (id smallserial PRIMARY KEY); INSERT INTO small VALUES (30000);
+CREATE SEQUENCE falling INCREMENT -1; CREATE TABLE "De""ep" (id bigint PRIMARY KEY DEFAULT nextval('falling'));
+ALTER SEQUENCE falling OWNED BY "De""ep".id; INSERT INTO "De""ep" VALUES (DEFAULT), (DEFAULT); SELECT setval('small_id_seq', 30000)`
 
-// clean checks that nothing of the task is left on either side, and that the sequence goes on.
+// sequences are what a forced stop lists of them when it has read the source.
+const sequences = `destination|sequence|"public"."falling"
+destination|sequence|"public"."line_id_seq"
+destination|sequence|"public"."small_id_seq"`
+
+// clean checks that nothing of the task is left on either side, and that the sequences go on.
 func (l *lab) clean() {
 	l.Helper()
 	l.want("slots", l.one(l.s, "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"), "")
 	l.want("publications", l.one(l.s, "SELECT pubname FROM pg_publication"), "")
 	l.want("schemas", l.one(l.d, "SELECT nspname FROM pg_namespace WHERE nspname = 'pgsyncd'"), "")
-	l.want("sequence", l.one(l.d, "SELECT last_value >= 10020 FROM line_id_seq"), "t")
+	l.want("sequences", l.one(l.d, `SELECT (SELECT last_value FROM line_id_seq), (SELECT last_value FROM falling),
+		(SELECT last_value FROM small_id_seq)`), "10020|-10002|32767")
 }
 
 // A forced stop ends a task whose source, or whose destination, is down. What it cannot do it lists as statements, and these
@@ -48,7 +57,7 @@ func TestForcedStop(t *testing.T) {
 		}
 		l.sql("STOP SYNC TASK %[1]s FORCE")
 		l.reach("completed")
-		left := l.sql("SELECT side, kind, name FROM sync_leftovers WHERE task = '%[1]s' ORDER BY 1, 2")
+		left := l.sql("SELECT side, kind, name FROM sync_leftovers WHERE task = '%[1]s' ORDER BY 1, 2, 3")
 		if err := down.StartAgain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -57,9 +66,11 @@ func TestForcedStop(t *testing.T) {
 			slot := l.one(l.s, "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()")
 			publication := l.one(l.s, "SELECT pubname FROM pg_publication")
 			l.want("left", left, strings.Join([]string{
-				"destination|sequence|public.line_id_seq", "source|publication|" + publication, "source|replication slot|" + slot}, "\n"))
+				"destination|sequence|public.falling", "destination|sequence|public.line_id_seq", "destination|sequence|public.small_id_seq",
+				"source|publication|" + publication, "source|replication slot|" + slot,
+			}, "\n"))
 		} else {
-			l.want("left", left, "destination|ledger|pgsyncd\n"+`destination|sequence|"public"."line_id_seq"`)
+			l.want("left", left, "destination|ledger|pgsyncd\n"+sequences)
 		}
 		l.cleanUp("source")
 		l.cleanUp("destination")
@@ -82,7 +93,7 @@ func TestDropForce(t *testing.T) {
 		t.Errorf("notices %v", l.notices)
 	}
 	l.want("tasks", l.sql("SELECT count(*) FROM sync_tasks WHERE task = '%[1]s'"), "0")
-	l.want("left", l.sql("SELECT side, kind, name FROM sync_leftovers WHERE task = '%[1]s'"), `destination|sequence|"public"."line_id_seq"`)
+	l.want("left", l.sql("SELECT side, kind, name FROM sync_leftovers WHERE task = '%[1]s' ORDER BY name"), sequences)
 	l.cleanUp("destination")
 	l.clean()
 	l.want("sessions", l.one(l.d, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgsyncd%' AND datname = current_database()"), "0")
@@ -94,7 +105,7 @@ func TestDropForceWhileCopying(t *testing.T) {
 	l := setup(t, items+"INSERT INTO item VALUES (101, 'the last marker')")
 	proxy, to := l.through(l.dst, l.dstDB)
 	l.to = to
-	stalled := proxy.StallAfter(copyOf("the last marker"))
+	stalled := proxy.StallAfter(lastRow)
 	l.create("START NOW CONFIRM ALL")
 	l.await("the copy comes to the last row", stalled)
 	proxy.Resume()

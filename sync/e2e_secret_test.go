@@ -18,26 +18,26 @@ import (
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	l := setup(t, items)
-	const secret, later = "Xq7-Tiefseetaucher", "Zw9-Gebirgsbach"
+	const first, later = "Xq7-Tiefseetaucher", "Zw9-Gebirgsbach"
 	role := "keeper_of_" + l.dstDB
 	for _, c := range []*testenv.Cluster{l.src, l.dst} {
-		c.Exec(t, "postgres", "CREATE ROLE "+role+" SUPERUSER LOGIN PASSWORD '"+secret+"'")
+		c.Exec(t, "postgres", "CREATE ROLE "+role+" SUPERUSER LOGIN PASSWORD '"+first+"'")
 	}
-	with := strings.NewReplacer("user="+testenv.Superuser, "user="+role, testenv.Password, secret)
+	with := strings.NewReplacer("user="+testenv.Superuser, "user="+role, testenv.Password, first)
 	proxy, from := l.through(l.src, l.srcDB)
 	l.from, l.to = with.Replace(from), with.Replace(l.to)
 
 	// Statements that fail, at every stage, with the password in their text.
 	for code, statement := range map[string]string{
 		"42601": "CREATE SYNC TASK %[1]s FROM '" + l.from + "' TOO '" + l.to + "'",
-		"22023": "CREATE SYNC TASK %[1]s FROM '" + l.from + " pasword=" + secret + "' TO '" + l.to + "'",
+		"22023": "CREATE SYNC TASK %[1]s FROM '" + l.from + " pasword=" + first + "' TO '" + l.to + "'",
 		"0A000": "CREATE SYNC TASK %[1]s FROM '" + l.from + "' TO '" + l.to + "' MODE INCREMENTAL",
 	} {
-		if e := l.refused(code, statement); strings.Contains(describe(e), secret) {
-			t.Errorf("the password is in an error: %s", describe(e))
+		if e := l.refused(code, statement); strings.Contains(describe(&e), first) {
+			t.Errorf("the password is in an error: %s", describe(&e))
 		}
 	}
-	if rows := l.sql("TEST SYNC CONNECTION '" + strings.Replace(l.to, role, "nobody_at_all", 1) + "'"); strings.Contains(rows, secret) {
+	if rows := l.sql("TEST SYNC CONNECTION '" + strings.Replace(l.to, role, "nobody_at_all", 1) + "'"); strings.Contains(rows, first) {
 		t.Error("the password is in the rows of TEST")
 	}
 
@@ -56,7 +56,7 @@ func TestSecrets(t *testing.T) {
 	for _, process := range processes {
 		arguments, _ := os.ReadFile(filepath.Join(process, "cmdline")) // it may have ended
 		environment, _ := os.ReadFile(filepath.Join(process, "environ"))
-		if bytes.Contains(arguments, []byte(secret)) || bytes.Contains(environment, []byte(secret)) {
+		if bytes.Contains(arguments, []byte(first)) || bytes.Contains(environment, []byte(first)) {
 			t.Errorf("the password is shown by process %q", arguments)
 		}
 		seen = seen || bytes.Contains(arguments, []byte("pg_dump")) && bytes.Contains(environment, fmt.Appendf(nil, "PGPORT=%d\x00", port))
@@ -69,7 +69,7 @@ func TestSecrets(t *testing.T) {
 	for _, conn := range []string{
 		l.one(l.s, "SELECT string_agg(a::text, ',') FROM pg_stat_activity a"), l.one(l.d, "SELECT string_agg(a::text, ',') FROM pg_stat_activity a"),
 	} {
-		if strings.Contains(conn, secret) {
+		if strings.Contains(conn, first) {
 			t.Error("the password is in pg_stat_activity")
 		}
 	}
@@ -92,7 +92,7 @@ func TestSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{secret, later} {
+	for _, s := range []string{first, later} {
 		if strings.Contains(shown, s) {
 			t.Errorf("%s is shown", s)
 		}
@@ -113,11 +113,12 @@ func (l *lab) absent(text string) {
 		forms = append(forms, []byte(encoded[4:len(encoded)-4]))
 	}
 	files := 0
-	err := filepath.WalkDir(l.daemon.DataDir(), func(path string, d fs.DirEntry, err error) error {
+	kept := os.DirFS(l.daemon.DataDir())
+	err := fs.WalkDir(kept, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return nil //nolint:nilerr // files of a running server come and go
 		}
-		content, err := os.ReadFile(path)
+		content, err := fs.ReadFile(kept, path)
 		if err != nil {
 			return nil //nolint:nilerr // likewise
 		}

@@ -89,9 +89,11 @@ func (l *lab) notice(text string) {
 func TestRefusedStatements(t *testing.T) {
 	t.Parallel()
 	l := setup(t, items)
-	for _, s := range []string{"START SYNC TASK nobody", "PAUSE SYNC TASK nobody", "RESUME SYNC TASK nobody", "STOP SYNC TASK nobody",
+	for _, s := range []string{
+		"START SYNC TASK nobody", "PAUSE SYNC TASK nobody", "RESUME SYNC TASK nobody", "STOP SYNC TASK nobody",
 		"DROP SYNC TASK nobody", "PRECHECK SYNC TASK nobody", "TEST SYNC TASK nobody", "SHOW SYNC TASK nobody", "SHOW CREATE SYNC TASK nobody",
-		"WAIT FOR SYNC TASK nobody CAUGHT UP", "ALTER SYNC TASK nobody COMMENT 'x'", "COMPARE SYNC TASK nobody ROWS"} {
+		"WAIT FOR SYNC TASK nobody CAUGHT UP", "ALTER SYNC TASK nobody COMMENT 'x'", "COMPARE SYNC TASK nobody ROWS",
+	} {
 		l.contains(l.refused("42704", s).Message, `"nobody"`)
 	}
 	for _, s := range []string{"START SYNC TASK IF EXISTS nobody", "DROP SYNC TASK IF EXISTS nobody", "ALTER SYNC TASK IF EXISTS nobody COMMENT 'x'"} {
@@ -105,16 +107,20 @@ func TestRefusedStatements(t *testing.T) {
 	l.notice("already exists, skipping")
 
 	other := strings.Replace(create, "%[1]s", l.task+"x", 1)
-	for _, clause := range []string{"MODE INCREMENTAL", "FOR ALL MAP (SCHEMA a AS b)", "FOR ALL EXCEPT (TABLE item)", "FOR (SCHEMA public)",
+	for _, clause := range []string{
+		"MODE INCREMENTAL", "FOR ALL MAP (SCHEMA a AS b)", "FOR ALL EXCEPT (TABLE item)", "FOR (SCHEMA public)",
 		"FOR (TABLE item AS thing)", "FOR (TABLE item (id))", "FOR (TABLE item WHERE (id > 1))", "FOR (TABLES MATCHING 'i*')", "ACCOUNTS ALL",
 		"FLOW LIMIT 5 MB PER SECOND", "WITH (sync_ddl = true)", "WITH (decoder = 'test_decoding')", "WITH (apply_workers = 2)",
-		"WITH (max_slot_wal = '1 GB')", "WITH (on_max_slot_wal = 'fail')"} {
+		"WITH (max_slot_wal = '1 GB')", "WITH (on_max_slot_wal = 'fail')",
+	} {
 		if e := l.refused("0A000", other+clause); e.Message == "" {
 			t.Error("no message for " + clause)
 		}
 	}
-	for _, s := range []string{"RESET SYNC TASK %[1]s", "CLONE SYNC TASK %[1]s AS other", "EXPLAIN SYNC TASK %[1]s", "ALTER SYNC TASK %[1]s ADD (TABLE x)",
-		"ALTER SYNC TASK %[1]s SET (sync_ddl = true)", "COMPARE SYNC TASK %[1]s OBJECTS", "SHOW SYNC DDL SETUP %[1]s"} {
+	for _, s := range []string{
+		"RESET SYNC TASK %[1]s", "CLONE SYNC TASK %[1]s AS other", "EXPLAIN SYNC TASK %[1]s", "ALTER SYNC TASK %[1]s ADD (TABLE x)",
+		"ALTER SYNC TASK %[1]s SET (sync_ddl = true)", "COMPARE SYNC TASK %[1]s OBJECTS", "SHOW SYNC DDL SETUP %[1]s",
+	} {
 		if e := l.refused("0A000", s); e.Hint == "" && !strings.Contains(s, "sync_ddl") {
 			t.Error("no hint for " + s)
 		}
@@ -135,9 +141,11 @@ func TestTransactionBlocks(t *testing.T) {
 	t.Parallel()
 	l := setup(t, items)
 	l.create("")
-	for _, s := range []string{"START SYNC TASK %[1]s", "DROP SYNC TASK %[1]s", "ALTER SYNC TASK %[1]s COMMENT 'x'",
+	for _, s := range []string{
+		"START SYNC TASK %[1]s", "DROP SYNC TASK %[1]s", "ALTER SYNC TASK %[1]s COMMENT 'x'",
 		"CREATE SYNC TASK %[1]sx FROM '" + l.from + "' TO '" + l.to + "'", "PRECHECK SYNC TASK %[1]s", "COMPARE SYNC TASK %[1]s ROWS",
-		"CREATE SYNC USER u PASSWORD 'p' ROLE MONITOR"} {
+		"CREATE SYNC USER u PASSWORD 'p' ROLE MONITOR",
+	} {
 		l.sql("BEGIN")
 		l.refused("25001", s)
 		l.refused("25P02", "SELECT 1")

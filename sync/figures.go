@@ -52,8 +52,10 @@ type tableFigure struct {
 
 // newFigures goes on from what the catalog shows of the task.
 func newFigures(st catalog.Status, tables []catalog.TableStatus) *figures {
-	f := &figures{st: st, tables: map[schema.Name]*tableFigure{}, objects: map[objectKey]catalog.ObjectStatus{}, alive: make(chan struct{}),
-		baseRows: st.RowsApplied, baseTxns: st.TransactionsApplied}
+	f := &figures{
+		st: st, tables: map[schema.Name]*tableFigure{}, objects: map[objectKey]catalog.ObjectStatus{}, alive: make(chan struct{}),
+		baseRows: st.RowsApplied, baseTxns: st.TransactionsApplied,
+	}
 	for _, t := range tables {
 		f.tables[schema.Name{Schema: t.SourceSchema, Name: t.SourceTable}] = &tableFigure{TableStatus: t}
 	}

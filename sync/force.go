@@ -144,7 +144,7 @@ func sequenceLeftover(name, setval string) catalog.Leftover {
 }
 
 // ownedSequences lists, from the destination alone, the serial and identity columns of the task's tables with the
-// statement that sets each sequence past the highest value in its column.
+// statement that sets each sequence past the last value in its column, within its bounds.
 func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.Leftover, error) {
 	tables, err := r.cfg.Catalog.Tables(ctx, r.task.ID)
 	if err != nil {
@@ -155,10 +155,12 @@ func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.L
 		schemas[i], names[i] = t.DestinationSchema, t.DestinationTable
 	}
 	rows, err := dst.Query(ctx, `
-		SELECT pg_catalog.format('%I.%I', sn.nspname, s.relname), pg_catalog.format('%I.%I', tn.nspname, t.relname), a.attname
+		SELECT pg_catalog.format('%I.%I', sn.nspname, s.relname), pg_catalog.format('%I.%I', tn.nspname, t.relname), a.attname,
+			i.increment LIKE '-%', CASE WHEN i.increment LIKE '-%' THEN i.minimum_value ELSE i.maximum_value END
 		FROM pg_catalog.pg_depend d
 		JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
 		JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
+		JOIN information_schema.sequences i ON i.sequence_schema = sn.nspname AND i.sequence_name = s.relname
 		JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
 		JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
 		JOIN unnest($1::text[], $2::text[]) u (nspname, relname) ON u.nspname = tn.nspname AND u.relname = t.relname
@@ -170,11 +172,16 @@ func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.L
 		return nil, fmt.Errorf("list sequences of the destination: %w", err)
 	}
 	var left []catalog.Leftover
-	var sequence, table, column string
-	_, err = pgx.ForEachRow(rows, []any{&sequence, &table, &column}, func() error {
+	var sequence, table, column, bound string
+	var falling bool
+	_, err = pgx.ForEachRow(rows, []any{&sequence, &table, &column, &falling, &bound}, func() error {
+		within, last, sign := "least", "max", "+"
+		if falling {
+			within, last, sign = "greatest", "min", "-"
+		}
 		left = append(left, sequenceLeftover(sequence, fmt.Sprintf(
-			"SELECT pg_catalog.setval(%s::pg_catalog.regclass, coalesce(max(%s), 0) + %d) FROM %s",
-			quoteLiteral(sequence), pgx.Identifier{column}.Sanitize(), max(r.options.SequenceMargin, 1), table)))
+			"SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s(coalesce(%s(%s), 0)::numeric %s %d, %s)::bigint) FROM %s",
+			quoteLiteral(sequence), within, last, pgx.Identifier{column}.Sanitize(), sign, max(r.options.SequenceMargin, 1), bound, table)))
 		return nil
 	})
 	if err != nil {

@@ -183,7 +183,7 @@ func (l *lab) sql(format string, args ...any) string {
 }
 
 // refused runs a statement that the daemon must refuse with the given SQLSTATE.
-func (l *lab) refused(code, format string, args ...any) *pgconn.PgError {
+func (l *lab) refused(code, format string, args ...any) pgconn.PgError {
 	l.Helper()
 	sql := l.statement(format, args)
 	_, err := l.exec(l.Context(), sql)
@@ -191,7 +191,7 @@ func (l *lab) refused(code, format string, args ...any) *pgconn.PgError {
 	if !errors.As(err, &pg) || pg.Code != code {
 		l.Fatalf("%s: got %s, want an error %s", sql, describe(err), code)
 	}
-	return pg
+	return *pg
 }
 
 func (l *lab) statement(format string, args []any) string {
