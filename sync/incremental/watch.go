@@ -24,6 +24,7 @@ type watcher struct {
 	log         *slog.Logger
 
 	oid     uint32                  // of the publication at the first look
+	all     bool                    // it is for all tables
 	members map[uint32]uint32       // rows of pg_publication_rel by table
 	tables  map[uint32]watchedTable // that the publication stands for
 	entered map[uint32]bool         // partitions that came later and were looked into
@@ -62,9 +63,9 @@ func (w *watcher) look(ctx context.Context, conn *pgx.Conn) error {
 func (w *watcher) lookAtPublication(ctx context.Context, conn *pgx.Conn) error {
 	var oid uint32
 	var everything, viaRoot bool
-	err := conn.QueryRow(ctx, `SELECT p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete
+	err := conn.QueryRow(ctx, `SELECT p.oid, p.puballtables, p.pubinsert AND p.pubupdate AND p.pubdelete
 			AND coalesce((pg_catalog.to_json(p) ->> 'pubtruncate')::bool, true), coalesce((pg_catalog.to_json(p) ->> 'pubviaroot')::bool, false)
-		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, w.publication).Scan(&oid, &everything, &viaRoot)
+		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, w.publication).Scan(&oid, &w.all, &everything, &viaRoot)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return permanentf("%w: it does not exist", ErrPublication)
@@ -103,7 +104,8 @@ func (w *watcher) lookAtMembers(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// tablesSQL reads all tables that hold rows.
+// tablesSQL reads all tables that hold rows, and whether they or a table above them is in the publication ($1: its OID, $2: it
+// is for all tables). pg_publication_tables would tell as well, but waits for locks on the tables (since 16).
 const tablesSQL = `
 	WITH RECURSIVE up (leaf, parent, attached) AS (
 		SELECT c.oid, i.inhparent, i.xmin::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
@@ -116,13 +118,14 @@ const tablesSQL = `
 		JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace)
 	SELECT c.oid, n.nspname, c.relname, coalesce(root.nspname, n.nspname), coalesce(root.relname, c.relname),
 		coalesce(root.attached, ''), c.relpersistence = 'p',
-		c.oid IN (SELECT g.relid FROM pg_catalog.pg_get_publication_tables($1) AS g)
+		$2 AND c.relpersistence = 'p' OR c.oid IN (SELECT r.prrelid FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = $1)
+			OR c.oid IN (SELECT up.leaf FROM up JOIN pg_catalog.pg_publication_rel r ON r.prrelid = up.parent WHERE r.prpubid = $1)
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN root ON root.leaf = c.oid
 	WHERE c.relkind = 'r' AND c.oid >= 16384`
 
 // lookAtTables compares what is published with what was copied and with the look before.
 func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, tablesSQL, w.publication)
+	rows, err := conn.Query(ctx, tablesSQL, w.oid, w.all)
 	if err != nil {
 		return err
 	}

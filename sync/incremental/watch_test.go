@@ -125,6 +125,19 @@ func TestPartitionsThatAreNewJoinTheStream(t *testing.T) {
 	l.equal("public.p")
 }
 
+// A look does not wait for locks on the tables, which may be held for hours.
+func TestLookDoesNotWaitForLocks(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)`)
+	l.after("a", "b")
+	l.source(`BEGIN; LOCK TABLE a`)
+	r := l.start()
+	l.exec(l.src.Connect(t, l.srcDB), `INSERT INTO b VALUES (1)`)
+	r.catchUp()
+	l.source(`COMMIT; ALTER PUBLICATION pub DROP TABLE b`)
+	r.endsFor(incremental.ErrPublication)
+}
+
 // A table without a copy of its own stops the stream even when its changes come before the next look at the publication.
 func TestTableWithoutCopyIsNotApplied(t *testing.T) {
 	t.Parallel()
