@@ -193,6 +193,9 @@ func (e *Engine) execute(ctx context.Context, s *Session, stmt Statement) ([][]*
 
 // explain gives the errors of other packages their SQLSTATE, DETAIL and HINT.
 func explain(err error) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
 	if state, ok := errors.AsType[*catalog.StateError](err); ok {
 		return wrongState(state)
 	}
@@ -205,9 +208,6 @@ func explain(err error) error {
 	if _, ok := errors.AsType[*endpoint.ConnectError](err); ok {
 		d := endpoint.Diagnose(err)
 		return &Error{Code: d.Code, Message: d.Message, Detail: d.Detail, Hint: d.Hint, Err: err}
-	}
-	if _, ok := errors.AsType[*Error](err); ok {
-		return err
 	}
 	// Somebody else was faster: statements look before they act, so these are met between the two.
 	switch {

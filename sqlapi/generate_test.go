@@ -5,10 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"pgsyncd/catalog"
+
 	"github.com/jackc/pglogrepl"
 	"pgregory.net/rapid"
-
-	"pgsyncd/catalog"
 )
 
 // Generators of statements, for the property that printing and parsing are inverse.
@@ -65,6 +65,7 @@ func objectOf(rule objectRule) *rapid.Generator[Object] {
 			return o
 		case Schema:
 			named = rapid.Map(ident, func(s string) Name { return Name{Schema: s} })
+		default:
 		}
 		o.Name = named.Draw(t, "name")
 		if rule.mapped || rule.mapping && rapid.Bool().Draw(t, "as") {

@@ -36,6 +36,8 @@ type parser struct {
 	i      int
 	clause string // synopsis of what is being read, for hints
 	err    *Error
+
+	secretive bool // what is being read is a secret
 }
 
 func (p *parser) scan() *Error {
@@ -192,10 +194,13 @@ func (p *parser) unexpected(expected string) {
 	}
 	t := p.peek()
 	e := Errorf(CodeSyntax, "syntax error at end of input")
+	// What stands in quotes of any kind may be a secret, and so may a word after a stray quote or in the place of a secret.
 	switch {
-	case t.isText() || p.i > 0 && p.tokens[p.i-1].isText() && p.tokens[p.i-1].end == t.start:
-		e.Message = `syntax error at or near "'...'"` // after a stray quote even a word may be part of a secret
-	case t.kind != kindEOF:
+	case t.kind == kindEOF:
+	case t.isText(), t.kind == kindQuoted, t.kind == kindUnicodeQuoted, p.secretive,
+		p.i > 0 && p.tokens[p.i-1].isText() && p.tokens[p.i-1].end == t.start:
+		e.Message = `syntax error at or near "'...'"`
+	default:
 		e.Message = `syntax error at or near "` + p.src[t.start:t.end] + `"`
 	}
 	if expected != "" {

@@ -32,7 +32,9 @@ func (p *parser) targets() Targets {
 
 func (p *parser) secret(what string) Secret {
 	t := p.peek()
+	p.secretive = true
 	s := p.literal(what)
+	p.secretive = false
 	if p.err == nil && s == "" {
 		p.fail(t, invalid("%s must not be empty", what))
 	}

@@ -48,7 +48,7 @@ func (e *Engine) wait(ctx context.Context, s *Session, w *WaitTask) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, w.Timeout, timedOut)
 		defer cancel()
 	}
-	watch := &watcher{Engine: e, stmt: w}
+	watch := &watcher{Engine: e, stmt: w, task: t}
 	for {
 		reached, err := watch.look(ctx, s, t.ID)
 		if err == nil && !reached {

@@ -117,6 +117,10 @@ func tokenizeURL(rest string) (map[string]string, error) {
 		}
 		rest = rest[i+1:]
 	}
+	if address, _, _ := strings.Cut(rest, "?"); strings.Contains(address, "@") {
+		// Else the end of a password would pass for the name of a host or database, which are shown.
+		return nil, malformed(`contains a second "@"; inside of a password or name it is written %%40`)
+	}
 	rest, err := urlHosts(values, rest)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ var keywords = map[string]keyword{
 
 func oneOf(list string) keyword { return keyword{values: strings.Fields(list)} }
 
-var keywordShape = regexp.MustCompile(`^[A-Za-z][A-Za-z_]{0,39}$`)
+var keywordShape = regexp.MustCompile(`^[a-z][a-z_]{0,39}$`)
 
 // checkKeywords refuses what is unknown, refused or has an impossible value.
 // Empty values mean "not given", as in libpq, and are removed.
