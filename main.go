@@ -248,8 +248,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(server.Config{
-		Listen: s.listen, SocketDir: filepath.Join(s.dataDir, "run"), TLS: certificates, TLSRequired: s.tlsRequired, MockSecret: cat.MockSecret(), Logger: logger,
+	srv, err := server.New(server.Config{ //nolint:contextcheck // listening does not wait
+		Listen: s.listen, SocketDir: filepath.Join(s.dataDir, "run"), TLS: certificates, TLSRequired: s.tlsRequired,
+		MockSecret: cat.MockSecret(), Logger: logger,
 	}, engine, backend{cat, supervisor})
 	if err != nil {
 		return err

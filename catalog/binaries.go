@@ -34,7 +34,7 @@ func findBinaries(ctx context.Context) []binaries {
 	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
 		dirs = append(dirs, strings.TrimSpace(string(out)))
 	}
-	packaged, _ := filepath.Glob("/usr/lib/postgresql/*/bin") //nolint:errcheck // the pattern is well formed
+	packaged, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is well formed
 	var found, newest []binaries
 	for _, dir := range dirs {
 		found = appendBinaries(ctx, found, dir)

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sync/errgroup"
-
 	"pgsyncd/testenv"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Daemons that share a catalog share the key, may start at the same time, and see each other's tasks.

@@ -30,9 +30,9 @@ type Config struct {
 func (cfg Config) Validate() error {
 	switch {
 	case !filepath.IsAbs(cfg.DataDir):
-		return fmt.Errorf("DataDir %q: must be an absolute path", cfg.DataDir)
+		return fmt.Errorf("catalog: Config.DataDir %q is not an absolute path", cfg.DataDir)
 	case cfg.Logger == nil:
-		return errors.New("Logger: must be set")
+		return errors.New("catalog: Config.Logger is missing")
 	}
 	return nil
 }

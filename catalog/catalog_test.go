@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"pgsyncd/testenv"
+
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -25,11 +25,11 @@ func TestMain(m *testing.M) {
 // dataDir makes a directory that another OS user can be let into, which t.TempDir forbids by its parent.
 func dataDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "catalog-test-")
+	dir, err := os.MkdirTemp("", "catalog-test-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // the user of the servers passes through
+	if err := os.Chmod(dir, 0o711); err != nil { // the user of the servers passes through
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -67,7 +67,7 @@ func openCluster(ctx context.Context, cfg Config) (*cluster, error) {
 	if c.bin, err = chooseBinaries(findBinaries(ctx), major); err != nil {
 		return nil, err
 	}
-	if err := c.makeDirs(cfg.DataDir); err != nil {
+	if err := c.makeDirs(cfg.DataDir); err != nil { //nolint:contextcheck // nothing in it waits
 		return nil, err
 	}
 	if err := stopLeftover(ctx, c.data, c.log); err != nil {
@@ -185,7 +185,7 @@ func (c *cluster) command(ctx context.Context, program string, args ...string) *
 
 // removeTemporary removes what an interrupted init left.
 func (c *cluster) removeTemporary() {
-	left, _ := filepath.Glob(filepath.Join(c.dir, "init-*")) //nolint:errcheck // the pattern is well formed
+	left, _ := filepath.Glob(filepath.Join(c.dir, "init-*")) // the pattern is well formed
 	for _, dir := range left {
 		if err := os.RemoveAll(dir); err != nil {
 			c.log.Warn("remove interrupted initialization of the catalog", "dir", dir, "error", err)

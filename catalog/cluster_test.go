@@ -48,7 +48,7 @@ func hold(dir string) {
 // holder runs this test binary as a daemon that holds the catalog.
 func holder(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$") //nolint:gosec // this very binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$") // this very binary
 	cmd.Env = append(os.Environ(), holdEnv+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -214,7 +214,7 @@ func TestChooseBinaries(t *testing.T) {
 func TestLongPath(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(dataDir(t), strings.Repeat("long", 25), "it's")
-	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the user of the servers passes through
+	if err := os.MkdirAll(dir, 0o711); err != nil { // the user of the servers passes through
 		t.Fatal(err)
 	}
 	cmd := holder(t, dir)
@@ -265,7 +265,7 @@ func TestInterruptedInit(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
 	left := filepath.Join(dir, "catalog", "init-1", "base")
-	if err := os.MkdirAll(left, 0o711); err != nil { //nolint:gosec // as the daemon makes it
+	if err := os.MkdirAll(left, 0o711); err != nil { // as the daemon makes it
 		t.Fatal(err)
 	}
 	open(t, Config{DataDir: dir})

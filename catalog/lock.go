@@ -19,7 +19,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer f.Close() //nolint:errcheck // nothing was written
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			holder, _ := os.ReadFile(name) //nolint:errcheck // only for the message
+			holder, _ := os.ReadFile(name) // only for the message
 			return nil, fmt.Errorf("data directory %s is in use by another pgsyncd (process %s)", dir,
 				strings.TrimSpace(string(holder)))
 		}

@@ -85,104 +85,230 @@ var (
 )
 
 var taskOptions = []bound[TaskOptions]{
-	{Option{Name: "conflict_policy", Default: "error", Values: []string{"error", "ignore", "overwrite"}, ChangeableIn: whileAlive,
-		Description: "What happens when a change meets a conflicting row: error stops the task, ignore records it, overwrite replaces the row."},
-		func(t *TaskOptions) any { return &t.ConflictPolicy }},
-	{Option{Name: "sync_indexes", Default: "true", ChangeableIn: beforeStart,
-		Description: "Copy indexes other than those behind constraints."},
-		func(t *TaskOptions) any { return &t.SyncIndexes }},
-	{Option{Name: "sync_ddl", Default: "false", ChangeableIn: beforeStart,
-		Description: "Replicate DDL in the stream; installs capture objects on the source."},
-		func(t *TaskOptions) any { return &t.SyncDDL }},
-	{Option{Name: "populate_matviews", Default: "true", ChangeableIn: beforeStart,
-		Description: "Refresh materialized views after the full phase."},
-		func(t *TaskOptions) any { return &t.PopulateMatviews }},
-	{Option{Name: "decoder", Default: "auto", Values: []string{"auto", "pgoutput", "test_decoding"}, ChangeableIn: beforeStart,
-		Description: "Output plug-in that decodes the WAL; auto takes pgoutput where it can be used."},
-		func(t *TaskOptions) any { return &t.Decoder }},
-	{Option{Name: "copy_workers", Default: "by cores", ChangeableIn: whileAlive,
-		Description: "Connections that copy rows at once, 1 to 256."},
-		func(t *TaskOptions) any { return &t.CopyWorkers }},
-	{Option{Name: "index_workers", Default: "by cores", ChangeableIn: whileAlive,
-		Description: "Indexes built at once, 1 to 256."},
-		func(t *TaskOptions) any { return &t.IndexWorkers }},
-	{Option{Name: "apply_workers", Default: "by cores", ChangeableIn: whileAlive,
-		Description: "Connections that apply changes at once, 1 to 256."},
-		func(t *TaskOptions) any { return &t.ApplyWorkers }},
-	{Option{Name: "split_table_above", Default: "256 MB", ChangeableIn: whileAlive,
-		Description: "A larger table is copied by several workers."},
-		func(t *TaskOptions) any { return &t.SplitTableAbove }},
-	{Option{Name: "copy_format", Default: "auto", Values: []string{"auto", "binary", "text"}, ChangeableIn: whileAlive,
-		Description: "Format of COPY; auto takes binary where every type of a table allows it."},
-		func(t *TaskOptions) any { return &t.CopyFormat }},
-	{Option{Name: "existing_objects", Default: "fail", Values: []string{"fail", "use", "append", "replace"}, ChangeableIn: beforeStart,
-		Description: "Objects that exist in the destination: fail, use (empty tables), append to tables another task fills, or replace."},
-		func(t *TaskOptions) any { return &t.ExistingObjects }},
-	{Option{Name: "full_conflicts", Default: "ignore", Values: []string{"ignore", "error"}, ChangeableIn: beforeStart,
-		Description: "Rows that collide in the full phase: ignore counts them, error stops the task."},
-		func(t *TaskOptions) any { return &t.FullConflicts }},
-	{Option{Name: "create_database", Default: "false", ChangeableIn: beforeStart,
-		Description: "Create the destination database when it is missing."},
-		func(t *TaskOptions) any { return &t.CreateDatabase }},
-	{Option{Name: "sequence_margin", Default: "10000", Max: 1 << 53, ChangeableIn: whileAlive,
-		Description: "Added to the values of sequences when the task stops; subtracted from descending ones."},
-		func(t *TaskOptions) any { return &t.SequenceMargin }},
-	{Option{Name: "retry_limit", Default: "3", Max: 1000, ChangeableIn: whileAlive,
-		Description: "Automatic resumes after a fault that is not the network's."},
-		func(t *TaskOptions) any { return &t.RetryLimit }},
-	{Option{Name: "heartbeat_interval", Default: "10s", Min: 1, Max: 86400, ChangeableIn: whileAlive,
-		Description: "How often a WAL message is written on an idle source."},
-		func(t *TaskOptions) any { return &t.HeartbeatInterval }},
-	{Option{Name: "delay_threshold", Default: "60s", Min: 1, Max: 7 * 86400, ChangeableIn: whileAlive,
-		Description: "Delay above which sync_status.delay_exceeded is true."},
-		func(t *TaskOptions) any { return &t.DelayThreshold }},
-	{Option{Name: "max_slot_wal", Default: "none", ChangeableIn: whileAlive,
-		Description: "WAL the task's slot may retain on the source."},
-		func(t *TaskOptions) any { return &t.MaxSlotWAL }},
-	{Option{Name: "on_max_slot_wal", Default: "warn", Values: []string{"warn", "fail"}, ChangeableIn: whileAlive,
-		Description: "What happens above max_slot_wal: warn, or fail: the slot is dropped and the task must be reset."},
-		func(t *TaskOptions) any { return &t.OnMaxSlotWAL }},
-	{Option{Name: "time_zone", ChangeableIn: whileAlive,
-		Description: "Time zone of flow windows and of START AT without an offset; the daemon's when not set."},
-		func(t *TaskOptions) any { return &t.TimeZone }},
-	{Option{Name: "history_retention", Default: "30 days", Min: 3600, Max: 3650 * 86400, ChangeableIn: whileAlive,
-		Description: "How long metrics, log, conflicts and comparison results are kept."},
-		func(t *TaskOptions) any { return &t.HistoryRetention }},
-	{Option{Name: "large_objects", Default: "true", ChangeableIn: beforeStart,
-		Description: "Copy large objects in the full phase."},
-		func(t *TaskOptions) any { return &t.LargeObjects }},
-	{Option{Name: "source_ssl_ca", Secret: true, ChangeableIn: whileAlive,
-		Description: "Certificates, in PEM form, of the authorities the source's certificate is checked against."},
-		func(t *TaskOptions) any { return &t.SourceSSLCA }},
-	{Option{Name: "destination_ssl_ca", Secret: true, ChangeableIn: whileAlive,
-		Description: "Certificates, in PEM form, of the authorities the destination's certificate is checked against."},
-		func(t *TaskOptions) any { return &t.DestinationSSLCA }},
+	{
+		Option{
+			Name: "conflict_policy", Default: "error", Values: []string{"error", "ignore", "overwrite"}, ChangeableIn: whileAlive,
+			Description: "What happens when a change meets a conflicting row: error stops the task, ignore records it, overwrite replaces the row.",
+		},
+		func(t *TaskOptions) any { return &t.ConflictPolicy },
+	},
+	{
+		Option{
+			Name: "sync_indexes", Default: "true", ChangeableIn: beforeStart,
+			Description: "Copy indexes other than those behind constraints.",
+		},
+		func(t *TaskOptions) any { return &t.SyncIndexes },
+	},
+	{
+		Option{
+			Name: "sync_ddl", Default: "false", ChangeableIn: beforeStart,
+			Description: "Replicate DDL in the stream; installs capture objects on the source.",
+		},
+		func(t *TaskOptions) any { return &t.SyncDDL },
+	},
+	{
+		Option{
+			Name: "populate_matviews", Default: "true", ChangeableIn: beforeStart,
+			Description: "Refresh materialized views after the full phase.",
+		},
+		func(t *TaskOptions) any { return &t.PopulateMatviews },
+	},
+	{
+		Option{
+			Name: "decoder", Default: "auto", Values: []string{"auto", "pgoutput", "test_decoding"}, ChangeableIn: beforeStart,
+			Description: "Output plug-in that decodes the WAL; auto takes pgoutput where it can be used.",
+		},
+		func(t *TaskOptions) any { return &t.Decoder },
+	},
+	{
+		Option{
+			Name: "copy_workers", Default: "by cores", ChangeableIn: whileAlive,
+			Description: "Connections that copy rows at once, 1 to 256.",
+		},
+		func(t *TaskOptions) any { return &t.CopyWorkers },
+	},
+	{
+		Option{
+			Name: "index_workers", Default: "by cores", ChangeableIn: whileAlive,
+			Description: "Indexes built at once, 1 to 256.",
+		},
+		func(t *TaskOptions) any { return &t.IndexWorkers },
+	},
+	{
+		Option{
+			Name: "apply_workers", Default: "by cores", ChangeableIn: whileAlive,
+			Description: "Connections that apply changes at once, 1 to 256.",
+		},
+		func(t *TaskOptions) any { return &t.ApplyWorkers },
+	},
+	{
+		Option{
+			Name: "split_table_above", Default: "256 MB", ChangeableIn: whileAlive,
+			Description: "A larger table is copied by several workers.",
+		},
+		func(t *TaskOptions) any { return &t.SplitTableAbove },
+	},
+	{
+		Option{
+			Name: "copy_format", Default: "auto", Values: []string{"auto", "binary", "text"}, ChangeableIn: whileAlive,
+			Description: "Format of COPY; auto takes binary where every type of a table allows it.",
+		},
+		func(t *TaskOptions) any { return &t.CopyFormat },
+	},
+	{
+		Option{
+			Name: "existing_objects", Default: "fail", Values: []string{"fail", "use", "append", "replace"}, ChangeableIn: beforeStart,
+			Description: "Objects that exist in the destination: fail, use (empty tables), append to tables another task fills, or replace.",
+		},
+		func(t *TaskOptions) any { return &t.ExistingObjects },
+	},
+	{
+		Option{
+			Name: "full_conflicts", Default: "ignore", Values: []string{"ignore", "error"}, ChangeableIn: beforeStart,
+			Description: "Rows that collide in the full phase: ignore counts them, error stops the task.",
+		},
+		func(t *TaskOptions) any { return &t.FullConflicts },
+	},
+	{
+		Option{
+			Name: "create_database", Default: "false", ChangeableIn: beforeStart,
+			Description: "Create the destination database when it is missing.",
+		},
+		func(t *TaskOptions) any { return &t.CreateDatabase },
+	},
+	{
+		Option{
+			Name: "sequence_margin", Default: "10000", Max: 1 << 53, ChangeableIn: whileAlive,
+			Description: "Added to the values of sequences when the task stops; subtracted from descending ones.",
+		},
+		func(t *TaskOptions) any { return &t.SequenceMargin },
+	},
+	{
+		Option{
+			Name: "retry_limit", Default: "3", Max: 1000, ChangeableIn: whileAlive,
+			Description: "Automatic resumes after a fault that is not the network's.",
+		},
+		func(t *TaskOptions) any { return &t.RetryLimit },
+	},
+	{
+		Option{
+			Name: "heartbeat_interval", Default: "10s", Min: 1, Max: 86400, ChangeableIn: whileAlive,
+			Description: "How often a WAL message is written on an idle source.",
+		},
+		func(t *TaskOptions) any { return &t.HeartbeatInterval },
+	},
+	{
+		Option{
+			Name: "delay_threshold", Default: "60s", Min: 1, Max: 7 * 86400, ChangeableIn: whileAlive,
+			Description: "Delay above which sync_status.delay_exceeded is true.",
+		},
+		func(t *TaskOptions) any { return &t.DelayThreshold },
+	},
+	{
+		Option{
+			Name: "max_slot_wal", Default: "none", ChangeableIn: whileAlive,
+			Description: "WAL the task's slot may retain on the source.",
+		},
+		func(t *TaskOptions) any { return &t.MaxSlotWAL },
+	},
+	{
+		Option{
+			Name: "on_max_slot_wal", Default: "warn", Values: []string{"warn", "fail"}, ChangeableIn: whileAlive,
+			Description: "What happens above max_slot_wal: warn, or fail: the slot is dropped and the task must be reset.",
+		},
+		func(t *TaskOptions) any { return &t.OnMaxSlotWAL },
+	},
+	{
+		Option{
+			Name: "time_zone", ChangeableIn: whileAlive,
+			Description: "Time zone of flow windows and of START AT without an offset; the daemon's when not set.",
+		},
+		func(t *TaskOptions) any { return &t.TimeZone },
+	},
+	{
+		Option{
+			Name: "history_retention", Default: "30 days", Min: 3600, Max: 3650 * 86400, ChangeableIn: whileAlive,
+			Description: "How long metrics, log, conflicts and comparison results are kept.",
+		},
+		func(t *TaskOptions) any { return &t.HistoryRetention },
+	},
+	{
+		Option{
+			Name: "large_objects", Default: "true", ChangeableIn: beforeStart,
+			Description: "Copy large objects in the full phase.",
+		},
+		func(t *TaskOptions) any { return &t.LargeObjects },
+	},
+	{
+		Option{
+			Name: "source_ssl_ca", Secret: true, ChangeableIn: whileAlive,
+			Description: "Certificates, in PEM form, of the authorities the source's certificate is checked against.",
+		},
+		func(t *TaskOptions) any { return &t.SourceSSLCA },
+	},
+	{
+		Option{
+			Name: "destination_ssl_ca", Secret: true, ChangeableIn: whileAlive,
+			Description: "Certificates, in PEM form, of the authorities the destination's certificate is checked against.",
+		},
+		func(t *TaskOptions) any { return &t.DestinationSSLCA },
+	},
 }
 
 var compareOptions = []bound[CompareOptions]{
-	{Option{Name: "time_limit", Default: "none", Min: 1, Max: 365 * 86400,
-		Description: "A run that takes longer ends; for ROWS 60 min by default."},
-		func(c *CompareOptions) any { return &c.TimeLimit }},
-	{Option{Name: "max_rows_per_second", Default: "none", Min: 1, Max: 1 << 53,
-		Description: "Rows read per second from each side."},
-		func(c *CompareOptions) any { return &c.MaxRowsPerSecond }},
-	{Option{Name: "max_mb_per_second", Default: "none", Min: 1, Max: 1 << 30,
-		Description: "Megabytes read per second from each side."},
-		func(c *CompareOptions) any { return &c.MaxMBPerSecond }},
-	{Option{Name: "max_delay", Default: "30s", Min: 1, Max: 86400,
-		Description: "The comparison yields while the stream's delay is above it."},
-		func(c *CompareOptions) any { return &c.MaxDelay }},
-	{Option{Name: "max_reported_rows", Default: "1000", Max: 1 << 31,
-		Description: "Differing rows listed per table."},
-		func(c *CompareOptions) any { return &c.MaxReportedRows }},
-	{Option{Name: "workers", Default: "by cores", Description: "Connections per side, 1 to 256."},
-		func(c *CompareOptions) any { return &c.Workers }},
-	{Option{Name: "many_to_one", Default: "false",
-		Description: "ROWS only: compare the sum of all source tables that are mapped to one destination table."},
-		func(c *CompareOptions) any { return &c.ManyToOne }},
-	{Option{Name: "max_table_rows", Default: "none", Min: 1, Max: 1 << 53,
-		Description: "Periodic ROWS only: tables with more rows are left out."},
-		func(c *CompareOptions) any { return &c.MaxTableRows }},
+	{
+		Option{
+			Name: "time_limit", Default: "none", Min: 1, Max: 365 * 86400,
+			Description: "A run that takes longer ends; for ROWS 60 min by default.",
+		},
+		func(c *CompareOptions) any { return &c.TimeLimit },
+	},
+	{
+		Option{
+			Name: "max_rows_per_second", Default: "none", Min: 1, Max: 1 << 53,
+			Description: "Rows read per second from each side.",
+		},
+		func(c *CompareOptions) any { return &c.MaxRowsPerSecond },
+	},
+	{
+		Option{
+			Name: "max_mb_per_second", Default: "none", Min: 1, Max: 1 << 30,
+			Description: "Megabytes read per second from each side.",
+		},
+		func(c *CompareOptions) any { return &c.MaxMBPerSecond },
+	},
+	{
+		Option{
+			Name: "max_delay", Default: "30s", Min: 1, Max: 86400,
+			Description: "The comparison yields while the stream's delay is above it.",
+		},
+		func(c *CompareOptions) any { return &c.MaxDelay },
+	},
+	{
+		Option{
+			Name: "max_reported_rows", Default: "1000", Max: 1 << 31,
+			Description: "Differing rows listed per table.",
+		},
+		func(c *CompareOptions) any { return &c.MaxReportedRows },
+	},
+	{
+		Option{Name: "workers", Default: "by cores", Description: "Connections per side, 1 to 256."},
+		func(c *CompareOptions) any { return &c.Workers },
+	},
+	{
+		Option{
+			Name: "many_to_one", Default: "false",
+			Description: "ROWS only: compare the sum of all source tables that are mapped to one destination table.",
+		},
+		func(c *CompareOptions) any { return &c.ManyToOne },
+	},
+	{
+		Option{
+			Name: "max_table_rows", Default: "none", Min: 1, Max: 1 << 53,
+			Description: "Periodic ROWS only: tables with more rows are left out.",
+		},
+		func(c *CompareOptions) any { return &c.MaxTableRows },
+	},
 }
 
 // TaskOptionList returns the options of tasks in the order of the documentation.

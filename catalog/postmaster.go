@@ -40,7 +40,7 @@ func (p *postmaster) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // 
 
 // start runs the server and returns once it accepts sessions.
 func (c *cluster) start(ctx context.Context) (*postmaster, error) {
-	p, err := c.launch()
+	p, err := c.launch() //nolint:contextcheck // the server outlives ctx; stop ends it
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,6 @@ func (c *cluster) launch() (*postmaster, error) {
 	}
 	defer logFile.Close() //nolint:errcheck // the child has its own
 	p := &postmaster{
-		//nolint:contextcheck // the server outlives every context but is stopped by supervise
 		cmd:    c.command(context.Background(), "postgres", "-D", c.data),
 		exited: make(chan struct{}),
 	}
@@ -217,6 +216,6 @@ func (c *cluster) tail() string {
 		return err.Error()
 	}
 	text := make([]byte, min(info.Size(), logTail))
-	n, _ := f.ReadAt(text, info.Size()-int64(len(text))) //nolint:errcheck // what was read is shown
+	n, _ := f.ReadAt(text, info.Size()-int64(len(text))) // what was read is shown
 	return strings.TrimSpace(string(text[:n]))
 }

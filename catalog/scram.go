@@ -18,7 +18,7 @@ const scramIterations = 4096
 // scram_build_secret): SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey.
 func Verifier(password string) (string, error) {
 	salt := make([]byte, 16)
-	rand.Read(salt) //nolint:errcheck // never fails
+	rand.Read(salt) // never fails
 	return verifier(password, salt, scramIterations)
 }
 

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"pgsyncd/testenv"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-
-	"pgsyncd/testenv"
 )
 
 // accepts tells whether a verifier was made of a password.

@@ -47,6 +47,7 @@ func (h head) name(i int) string {
 		if name, err := h.lexer.nameOf(t, '\\'); err == nil {
 			return fold(name)
 		}
+	default:
 	}
 	return ""
 }

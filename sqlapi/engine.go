@@ -148,9 +148,9 @@ func (e *Engine) execute(ctx context.Context, s *Session, stmt Statement) ([][]*
 	case *StartTasks:
 		return nil, e.startTasks(ctx, s, stmt)
 	case *PauseTasks:
-		return nil, e.fireAll(ctx, s, stmt.Targets, false, catalog.EventPause)
+		return nil, e.fireAll(ctx, s, stmt.Targets, catalog.EventPause)
 	case *ResumeTasks:
-		return nil, e.fireAll(ctx, s, stmt.Targets, false, catalog.EventResume)
+		return nil, e.fireAll(ctx, s, stmt.Targets, catalog.EventResume)
 	case *StopTasks:
 		return nil, e.stopTasks(ctx, s, stmt)
 	case *DropTasks:
@@ -164,7 +164,7 @@ func (e *Engine) execute(ctx context.Context, s *Session, stmt Statement) ([][]*
 	case *PrecheckTask:
 		return nil, e.precheck(ctx, stmt)
 	case *Compare:
-		return e.compare(ctx, s, stmt)
+		return e.compare(ctx, stmt)
 	case *CancelCompare:
 		return nil, e.cancelCompare(ctx, stmt)
 	case *AlterSchedule:

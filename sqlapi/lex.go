@@ -32,8 +32,9 @@ func (t token) isText() bool {
 	switch t.kind {
 	case kindString, kindEscape, kindUnicode, kindBits, kindDollar:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // lexer reads tokens by PostgreSQL's rules with standard_conforming_strings on. It works on bytes: every multibyte character of a

@@ -65,9 +65,9 @@ func (p *parser) object(rule objectRule) Object {
 	case TablesMatching:
 		o.Pattern = p.checked("a pattern", checkPattern)
 		return o
+	default:
 	}
 	o.Name = p.name(o.Kind)
-	t := p.peek()
 	switch {
 	case rule.mapping && p.accept("AS"):
 		target := p.peek()
@@ -81,7 +81,7 @@ func (p *parser) object(rule objectRule) Object {
 	if o.Kind != Table || !rule.filter {
 		return o
 	}
-	if t = p.peek(); p.punct(t) == '(' {
+	if p.punct(p.peek()) == '(' {
 		o.Columns = p.columns()
 	}
 	if p.accept("WHERE") {

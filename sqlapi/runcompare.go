@@ -13,7 +13,7 @@ import (
 )
 
 // compare queues a comparison, or makes a schedule for it.
-func (e *Engine) compare(ctx context.Context, s *Session, c *Compare) ([][]*string, error) {
+func (e *Engine) compare(ctx context.Context, c *Compare) ([][]*string, error) {
 	t, err := e.find(ctx, c.Task)
 	if err != nil {
 		return nil, err
@@ -34,8 +34,10 @@ func (e *Engine) compare(ctx context.Context, s *Session, c *Compare) ([][]*stri
 		e.cfg.Comparisons.Wake()
 		return [][]*string{cells(strconv.FormatInt(id, 10))}, nil
 	}
-	schedule := catalog.Schedule{Name: c.Schedule, TaskID: t.ID, Type: string(c.Type), Cron: c.Cron, TimeZone: c.TimeZone,
-		Enabled: true, Tables: tables, Options: c.Options}
+	schedule := catalog.Schedule{
+		Name: c.Schedule, TaskID: t.ID, Type: string(c.Type), Cron: c.Cron, TimeZone: c.TimeZone,
+		Enabled: true, Tables: tables, Options: c.Options,
+	}
 	next, zone, err := e.firstRun(t, c)
 	if err != nil {
 		return nil, err

@@ -60,8 +60,10 @@ func (e *Engine) createTask(ctx context.Context, s *Session, c *CreateTask) erro
 	case At:
 		err = e.fire(ctx, s, t, catalog.EventSchedule, catalog.Change{StartAt: at, Confirm: confirmed(c.Start.Confirm)})
 	default:
-		s.Notice(Notice{Message: fmt.Sprintf("task %q waits to be started", c.Name),
-			Hint: fmt.Sprintf("PRECHECK SYNC TASK %[1]s; then START SYNC TASK %[1]s;", quoteIdentifier(c.Name))})
+		s.Notice(Notice{
+			Message: fmt.Sprintf("task %q waits to be started", c.Name),
+			Hint:    fmt.Sprintf("PRECHECK SYNC TASK %[1]s; then START SYNC TASK %[1]s;", quoteIdentifier(c.Name)),
+		})
 	}
 	return err
 }
@@ -179,8 +181,8 @@ func (e *Engine) fire(ctx context.Context, s *Session, t catalog.Task, ev catalo
 }
 
 // fireAll raises an event for every target. All of them are checked before the first is touched.
-func (e *Engine) fireAll(ctx context.Context, s *Session, targets Targets, ifExists bool, ev catalog.Event) error {
-	return e.forEach(ctx, s, targets, ifExists, ev, func(t catalog.Task) error { return e.fire(ctx, s, t, ev, catalog.Change{}) })
+func (e *Engine) fireAll(ctx context.Context, s *Session, targets Targets, ev catalog.Event) error {
+	return e.forEach(ctx, s, targets, false, ev, func(t catalog.Task) error { return e.fire(ctx, s, t, ev, catalog.Change{}) })
 }
 
 func (e *Engine) forEach(ctx context.Context, s *Session, targets Targets, ifExists bool, ev catalog.Event, act func(catalog.Task) error) error {
@@ -223,9 +225,9 @@ func (e *Engine) startTasks(ctx context.Context, s *Session, stmt *StartTasks) e
 
 func (e *Engine) stopTasks(ctx context.Context, s *Session, stmt *StopTasks) error {
 	if stmt.Force {
-		return e.fireAll(ctx, s, stmt.Targets, false, catalog.EventForceStop)
+		return e.fireAll(ctx, s, stmt.Targets, catalog.EventForceStop)
 	}
-	return e.fireAll(ctx, s, stmt.Targets, false, catalog.EventStop)
+	return e.fireAll(ctx, s, stmt.Targets, catalog.EventStop)
 }
 
 // dropTasks erases tasks. With FORCE, tasks that still work are ended first.
@@ -267,8 +269,10 @@ func (e *Engine) endByForce(ctx context.Context, s *Session, t catalog.Task) err
 		}
 		switch now.State {
 		case catalog.StateCompleted:
-			s.Notice(Notice{Message: fmt.Sprintf("task %q was stopped by force", t.Name),
-				Hint: fmt.Sprintf("What it may have left: SELECT * FROM sync_leftovers WHERE task = %s;", quoteLiteral(t.Name))})
+			s.Notice(Notice{
+				Message: fmt.Sprintf("task %q was stopped by force", t.Name),
+				Hint:    fmt.Sprintf("What it may have left: SELECT * FROM sync_leftovers WHERE task = %s;", quoteLiteral(t.Name)),
+			})
 			return nil
 		case catalog.StateStoppingFailed:
 			return Errorf(CodeWrongState, "task %q could not be stopped: %s", t.Name, now.Error).WithDetail("%s", now.ErrorDetail)

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/google/go-cmp/cmp"
-
 	"pgsyncd/sync/schema"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // encoder writes archives as pg_dump does (WriteHead and WriteToc in pg_backup_archiver.c).

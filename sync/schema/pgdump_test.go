@@ -65,7 +65,7 @@ func TestParseVersion(t *testing.T) {
 func TestFindPgDump(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "pg_dump")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\necho 'pg_dump (PostgreSQL) 99.3'\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho 'pg_dump (PostgreSQL) 99.3'\n"), 0o700); err != nil { // a program
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))

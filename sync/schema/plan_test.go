@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"pgsyncd/sync/schema"
 	"pgsyncd/testenv"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // n makes a Name of "schema.name".
@@ -177,8 +177,10 @@ func TestTableLevelRestrictedDump(t *testing.T) {
 	slices.SortFunc(whole.After, byKey)
 	slices.SortFunc(restricted.After, byKey)
 	for _, lists := range [][2][]schema.Entry{
-		{whole.Before, restricted.Before}, {whole.Indexes, restricted.Indexes},
-		{whole.Constraints, restricted.Constraints}, {whole.After, restricted.After},
+		{whole.Before, restricted.Before},
+		{whole.Indexes, restricted.Indexes},
+		{whole.Constraints, restricted.Constraints},
+		{whole.After, restricted.After},
 	} {
 		if diff := cmp.Diff(keys(lists[0]), keys(lists[1])); diff != "" {
 			t.Errorf("plans differ (-whole +restricted):\n%s", diff)

@@ -80,8 +80,13 @@ func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 		what string
 		read func(context.Context) error
 	}{
-		{"relations", r.relations}, {"inheritance", r.inheritance}, {"columns", r.columns}, {"keys", r.keys},
-		{"sequences", r.sequences}, {"parts of tables", r.parts}, {"extended statistics", r.statistics},
+		{"relations", r.relations},
+		{"inheritance", r.inheritance},
+		{"columns", r.columns},
+		{"keys", r.keys},
+		{"sequences", r.sequences},
+		{"parts of tables", r.parts},
+		{"extended statistics", r.statistics},
 		{"unsupported objects", r.unsupported},
 	} {
 		if err := step.read(ctx); err != nil {

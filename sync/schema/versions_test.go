@@ -7,11 +7,11 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"pgsyncd/sync/schema"
 	"pgsyncd/testenv"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // withClients puts the client programs of newer versions into PATH.
@@ -35,10 +35,24 @@ var versionLines = regexp.MustCompile(`(?m)^-- Dumped (from|by) .*\n`)
 func TestVersions(t *testing.T) {
 	withClients(t, "17", "18")
 	for _, test := range []struct{ source, destination, sql string }{
-		{"9.6", "9.6", "old.sql"}, {"9.6", "10", "old.sql"}, {"9.6", "15", "old.sql"}, {"9.6", "18", "old.sql"},
-		{"10", "11", "old.sql"}, {"10", "17", "old.sql"}, {"11", "18", "old.sql"}, {"12", "13", "old.sql"}, {"13", "18", "old.sql"},
-		{"14", "14", "rich.sql"}, {"14", "18", "rich.sql"}, {"15", "16", "rich.sql"}, {"15", "18", "rich.sql"},
-		{"16", "16", "rich.sql"}, {"16", "17", "rich.sql"}, {"17", "17", "rich.sql"}, {"17", "18", "rich.sql"}, {"18", "18", "rich.sql"},
+		{"9.6", "9.6", "old.sql"},
+		{"9.6", "10", "old.sql"},
+		{"9.6", "15", "old.sql"},
+		{"9.6", "18", "old.sql"},
+		{"10", "11", "old.sql"},
+		{"10", "17", "old.sql"},
+		{"11", "18", "old.sql"},
+		{"12", "13", "old.sql"},
+		{"13", "18", "old.sql"},
+		{"14", "14", "rich.sql"},
+		{"14", "18", "rich.sql"},
+		{"15", "16", "rich.sql"},
+		{"15", "18", "rich.sql"},
+		{"16", "16", "rich.sql"},
+		{"16", "17", "rich.sql"},
+		{"17", "17", "rich.sql"},
+		{"17", "18", "rich.sql"},
+		{"18", "18", "rich.sql"},
 	} {
 		t.Run(test.source+" to "+test.destination, func(t *testing.T) {
 			sourceCluster := testenv.Start(t, testenv.Config{Version: test.source})

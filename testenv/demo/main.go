@@ -146,8 +146,10 @@ func (d *demo) synchronize(ctx context.Context, units int) error {
 	}
 	written := make(chan outcome, 1)
 	go func() {
-		n, err := shop.Write(writing, shop.Load{ConnString: d.source.ConnString("shop"), Units: units, Writers: 4, Seed: 1,
-			Pause: 5 * time.Millisecond, Truncate: true})
+		n, err := shop.Write(writing, shop.Load{
+			ConnString: d.source.ConnString("shop"), Units: units, Writers: 4, Seed: 1,
+			Pause: 5 * time.Millisecond, Truncate: true,
+		})
 		written <- outcome{n, err}
 	}()
 	d.say("four writers change the shop from here on")

@@ -52,7 +52,7 @@ type soak struct {
 }
 
 func run(ctx context.Context) (err error) {
-	duration, seed, writers := 10*time.Minute, uint64(time.Now().UnixNano()), 8 //nolint:gosec // the time is positive
+	duration, seed, writers := 10*time.Minute, uint64(time.Now().UnixNano()), 8 // the time is positive
 	if text := os.Getenv("DURATION"); text != "" {
 		if duration, err = time.ParseDuration(text); err != nil {
 			return fmt.Errorf("DURATION: %w", err)
@@ -144,8 +144,10 @@ func (s *soak) round(ctx context.Context, round int) error {
 	defer stopWriting()
 	written := make(chan error, 1)
 	go func() {
-		n, err := shop.Write(writing, shop.Load{ConnString: s.source.ConnString("shop"), Units: 1, Writers: s.writers,
-			Seed: s.seed + uint64(round), Pause: 2 * time.Millisecond, Truncate: true}) //nolint:gosec // rounds are few
+		n, err := shop.Write(writing, shop.Load{
+			ConnString: s.source.ConnString("shop"), Units: 1, Writers: s.writers,
+			Seed: s.seed + uint64(round), Pause: 2 * time.Millisecond, Truncate: true,
+		}) // rounds are few
 		s.say("round %d: %d transactions written", round, n)
 		written <- err
 	}()
