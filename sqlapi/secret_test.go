@@ -14,12 +14,12 @@ import (
 
 // Words that occur in passwords only. Between them stands what has a meaning in some syntax.
 const (
-	secretHead = "zqHeadOfTheSecret"
-	secretTail = "zqTailOfTheSecret"
+	markHead = "zqHeadOfTheSecret"
+	markTail = "zqTailOfTheSecret"
 )
 
 var secretText = rapid.Map(rapid.SampledFrom([]string{"", " ", "'", `\`, `"`, "@", "/", ":", "%", "?", "&", "=", "#", "$$", ";", "--", "/*", "\n", "ü", "@host/", "' '", "]"}),
-	func(middle string) string { return secretHead + middle + secretTail })
+	func(middle string) string { return markHead + middle + markTail })
 
 // connections are connection strings of every kind with a password, %s, which is written by a function.
 var connections = []struct {
@@ -106,7 +106,7 @@ func TestSecrets(t *testing.T) {
 	b.fire("running", "start")
 	check := func(what, text string) {
 		t.Helper()
-		for _, word := range []string{secretHead, secretTail} {
+		for _, word := range []string{markHead, markTail} {
 			if i := strings.Index(text, word); i >= 0 {
 				t.Fatalf("%s shows %s: …%s…", what, word, text[max(0, i-100):min(len(text), i+100)])
 			}
