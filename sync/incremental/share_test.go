@@ -22,8 +22,10 @@ func TestTruncateSparesTheRowsOfOthers(t *testing.T) {
 	}{
 		{name: "of its own", key: own},
 		{name: "with another task's rows", task: uuid.NewString(), key: ledger.ClaimPrefix + `"public"."t"`, refused: true},
-		{name: "with another task's rows, referenced", task: uuid.NewString(), key: ledger.ClaimPrefix + `"public"."t"`,
-			also: `CREATE TABLE own (t int REFERENCES t)`, refused: true},
+		{
+			name: "with another task's rows, referenced", task: uuid.NewString(), key: ledger.ClaimPrefix + `"public"."t"`,
+			also: `CREATE TABLE own (t int REFERENCES t)`, refused: true,
+		},
 		{name: "with another task's rows in the tree", task: uuid.NewString(), key: ledger.ClaimPrefix + `"public"."p"`, refused: true},
 		{name: "other tables are another task's", task: uuid.NewString(), key: ledger.ClaimPrefix + `"public"."tt"`},
 		{name: "that was there before", append: true, refused: true},
