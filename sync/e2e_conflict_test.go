@@ -25,6 +25,23 @@ func TestConflictStopsTheTask(t *testing.T) {
 	l.want("error after RESUME", l.status("error"), "")
 }
 
+// A stop brings everything over or says what is in the way; then it can be repeated.
+func TestConflictKeepsTheTaskFromStopping(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items)
+	l.start("")
+	l.destination("INSERT INTO item VALUES (500, 'planted')")
+	l.source("INSERT INTO item VALUES (500, 'conflicting')")
+	l.fails("incremental synchronization failed")
+	l.sql("STOP SYNC TASK %[1]s")
+	l.fails("stopping task failed")
+	l.contains(l.status("error"), `"public"."item"`)
+	l.destination("DELETE FROM item WHERE id = 500")
+	l.sql("STOP SYNC TASK %[1]s")
+	l.reach("completed")
+	l.equal()
+}
+
 // The policy can be changed while the task streams, and back.
 func TestConflictPolicyChangesLive(t *testing.T) {
 	t.Parallel()

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"pgsyncd/testenv"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 )
 
 // lastRow matches the row that a table ends with, on its way into the destination.
@@ -16,7 +21,7 @@ func lastRow(dir testenv.Direction, kind byte, body []byte) bool {
 	return dir == testenv.ToTarget && kind == 'd' && bytes.Contains(body, []byte("the last marker"))
 }
 
-// The daemon is killed while it copies. The next one goes on, with the changes made meanwhile.
+// The daemon is killed, and ended in good order, while it copies. The next one goes on, with the changes made meanwhile.
 func TestKilledWhileCopying(t *testing.T) {
 	t.Parallel()
 	l := setupAlone(t, items+`
@@ -28,15 +33,21 @@ func TestKilledWhileCopying(t *testing.T) {
 	l.to = to
 	stalled := proxy.StallAfter(lastRow)
 	l.create("START NOW CONFIRM ALL")
-	l.await("the copy comes to the last row", stalled)
-	if err := l.daemon.Kill9(); err != nil {
-		t.Fatal(err)
+	for i, end := range []func() error{l.daemon.Kill9, l.daemon.Terminate} {
+		l.await("the copy comes to the last row", stalled)
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		l.source(fmt.Sprintf(`UPDATE big SET t = 'changed' WHERE id %% 3 = %[1]d AND id <= 5000; DELETE FROM item WHERE id %% 3 = %[1]d;
+			INSERT INTO keyless SELECT 1 FROM generate_series(1, 20)`, i))
+		if i == 0 {
+			stalled = proxy.StallAfter(lastRow)
+		}
+		proxy.Cut()
+		proxy.Resume()
+		l.restart()
+		l.want("state after the start", l.status("state"), "full synchronization")
 	}
-	l.source("UPDATE big SET t = 'changed' WHERE id % 2 = 0; DELETE FROM item WHERE id < 50; INSERT INTO keyless SELECT 1 FROM generate_series(1, 20)")
-	proxy.Resume()
-	proxy.Cut()
-	l.restart()
-	l.want("state after the start", l.status("state"), "full synchronization")
 	l.reach("incremental synchronization")
 	l.source("INSERT INTO big VALUES (9000, 'after')")
 	l.caughtUp()
@@ -127,4 +138,38 @@ func TestKilledWhileStopping(t *testing.T) {
 	l.equal()
 	l.want("sequence", l.one(l.d, "SELECT last_value FROM q"), "10001")
 	l.want("slots", l.one(l.s, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"), "0")
+}
+
+// The private PostgreSQL of the catalog is killed while a task copies. What the task has done meanwhile gets on record.
+func TestCatalogIsKilled(t *testing.T) {
+	t.Parallel()
+	l := setupAlone(t, items+"INSERT INTO item VALUES (101, 'the last marker')")
+	proxy, to := l.through(l.dst, l.dstDB)
+	l.to = to
+	stalled := proxy.StallAfter(lastRow)
+	l.create("START NOW CONFIRM ALL")
+	l.await("the copy comes to the last row", stalled)
+	files, err := filepath.Glob(filepath.Join(l.daemon.DataDir(), "catalog", "*", "postmaster.pid"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v: %v", files, err)
+	}
+	content, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.SplitN(string(content), "\n", 2)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Resume()
+	l.eventually("the task streams", func() bool {
+		rows, err := l.exec(t.Context(), "SELECT state FROM sync_status")
+		return err == nil && table(rows) == "incremental synchronization"
+	})
+	l.source("UPDATE item SET v = 7")
+	l.caughtUp()
+	l.equal()
 }

@@ -121,3 +121,61 @@ func TestPasswordChanges(t *testing.T) {
 		return l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND event = 'settings changed'") == "1"
 	})
 }
+
+// A stop waits for a network that is down, and goes on when it is back. Who cannot wait stops by force.
+func TestStopDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	for _, force := range []bool{false, true} {
+		t.Run(map[bool]string{false: "waiting", true: "by force"}[force], func(t *testing.T) {
+			t.Parallel()
+			l := setup(t, items+"CREATE SEQUENCE q; SELECT nextval('q')")
+			proxy, to := l.through(l.dst, l.dstDB)
+			l.to = to
+			l.start("")
+			if err := proxy.Refuse(true); err != nil {
+				t.Fatal(err)
+			}
+			proxy.Cut()
+			l.source("UPDATE item SET v = -1")
+			l.sql("STOP SYNC TASK %[1]s")
+			l.eventually("the stop is delayed", func() bool {
+				return l.sql("SELECT count(*) > 0 FROM sync_log WHERE task = '%[1]s' AND event = 'stop delayed'") == "t"
+			})
+			l.want("state in the outage", l.status("state"), "task stopping")
+			if force {
+				l.sql("STOP SYNC TASK %[1]s FORCE")
+				l.reach("completed")
+				l.want("left", l.sql("SELECT side, kind FROM sync_leftovers WHERE task = '%[1]s' ORDER BY 1, 2"), "destination|ledger\ndestination|sequence")
+				l.want("slots", l.one(l.s, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"), "0")
+				return
+			}
+			if err := proxy.Refuse(false); err != nil {
+				t.Fatal(err)
+			}
+			l.reach("completed")
+			l.equal()
+			l.want("sequence", l.one(l.d, "SELECT last_value FROM q"), "10001")
+			l.want("slots", l.one(l.s, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"), "0")
+		})
+	}
+}
+
+// A pause takes effect although the destination does not answer, and the copy goes on after it.
+func TestPauseWhileCopying(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items+"INSERT INTO item VALUES (101, 'the last marker')")
+	proxy, to := l.through(l.dst, l.dstDB)
+	l.to = to
+	stalled := proxy.StallAfter(lastRow)
+	l.create("START NOW CONFIRM ALL")
+	l.await("the copy comes to the last row", stalled)
+	l.sql("PAUSE SYNC TASK %[1]s")
+	l.reach("paused")
+	proxy.Cut()
+	proxy.Resume()
+	l.source("DELETE FROM item WHERE id < 10; UPDATE item SET v = 3 WHERE id > 90")
+	l.sql("RESUME SYNC TASK %[1]s")
+	l.reach("incremental synchronization")
+	l.caughtUp()
+	l.equal()
+}

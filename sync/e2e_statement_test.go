@@ -227,7 +227,7 @@ func TestWait(t *testing.T) {
 	t.Parallel()
 	l := setup(t, items)
 	l.create("")
-	e := l.refused("57014", "WAIT FOR SYNC TASK %[1]s TO REACH 'completed' TIMEOUT '100 ms'")
+	e := l.refused("57014", "WAIT FOR SYNC TASK %[1]s TO REACH 'completed' TIMEOUT '1 s'")
 	l.contains(e.Detail, `"configuration"`)
 	if len(l.notices) == 0 {
 		t.Error("no notice while waiting")
@@ -268,4 +268,32 @@ func TestWait(t *testing.T) {
 	l.source("UPDATE item SET v = 9")
 	l.sql("WAIT FOR SYNC TASK %[1]s LSN '%[2]s' TIMEOUT '60 s'", l.one(l.s, "SELECT pg_current_wal_lsn()"))
 	l.equal()
+}
+
+// Who waits for a task that is dropped is told.
+func TestWaitForDroppedTask(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items)
+	l.create("")
+	config, err := pgx.ParseConfig(l.daemon.SocketString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan struct{})
+	config.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { close(begun) } // one for each state it sees
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), "WAIT FOR SYNC TASK "+l.task+" TO REACH 'completed'")
+		done <- errors.Join(err, conn.Close(context.WithoutCancel(t.Context())))
+	}()
+	l.await("the wait begins", begun)
+	l.sql("DROP SYNC TASK %[1]s")
+	var pg *pgconn.PgError
+	if err := <-done; !errors.As(err, &pg) || pg.Code != "42704" {
+		t.Errorf("got %s", describe(err))
+	}
 }

@@ -208,20 +208,34 @@ func (r *runner) admit(ctx context.Context) error {
 }
 
 // fire moves the task's state. A transition that is refused because an operator's statement came in between is no error:
-// the supervisor derives the new duty from what that statement left.
+// the supervisor derives the new duty from what that statement left. While the catalog cannot be written, fire waits.
 func (r *runner) fire(ctx context.Context, ev catalog.Event, ch catalog.Change) {
+	for {
+		err := r.fireOnce(ctx, ev, ch)
+		if err == nil {
+			return
+		}
+		r.log.Error("record transition", "event", ev, "error", err)
+		if errors.Is(err, catalog.ErrNotFound) || !pause(ctx, firstPause) {
+			return
+		}
+	}
+}
+
+func (r *runner) fireOnce(ctx context.Context, ev catalog.Event, ch catalog.Change) error {
 	ctx, cancel := settle(ctx)
 	defer cancel()
-	t, err := r.cfg.Catalog.Fire(ctx, r.task.ID, ev, ch)
+	t, err := r.cfg.Catalog.Fire(ctx, r.id, ev, ch)
 	var refused *catalog.StateError
 	switch {
 	case err == nil:
 		r.task = t
 	case errors.As(err, &refused):
 		r.log.Info("transition refused", "event", ev, "state", refused.State)
-	default:
-		r.log.Error("record transition", "event", ev, "error", err)
+		r.task.State = refused.State
+		return nil
 	}
+	return err
 }
 
 // note makes the notes durable.
