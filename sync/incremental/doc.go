@@ -6,7 +6,8 @@
 //
 // link.go receives and answers, pgoutput.go decodes into events, queue.go holds them, apply.go assembles whole transactions and
 // owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
-// replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go.
+// replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go,
+// fit.go which types hold them, share.go whose rows a TRUNCATE meets.
 //
 // # State
 //
@@ -29,7 +30,10 @@
 //   - Nothing after P is missing from the stream. The source may forget what was confirmed, and the confirmed position is always
 //     a P that is committed. When the stream starts, the slot's own position must not exceed P (the server would silently start
 //     there instead), and slot, plugin, database, cluster and timeline must be the ones P belongs to; the slot is looked at
-//     once more after it has been acquired, when nobody else can change it.
+//     once more after it has been acquired, when nobody else can change it. The source's WAL must reach P.
+//   - What the source sends is what is published, and that can be changed behind the stream's back. watch.go compares the
+//     publication and the tables with what was copied, at the start and regularly; what was done and undone again while no
+//     stream ran is not noticed.
 //   - Nothing up to P comes twice. Commit records follow each other in the WAL and do not overlap, and transactions are sent in
 //     the order of their commits, so a transaction whose commit record starts before P has ended there: it is skipped. The
 //     position of single changes plays no role; those of a later commit may well lie before those of an earlier one.
