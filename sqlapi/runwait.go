@@ -88,9 +88,11 @@ func (w *watcher) summary() string {
 // look reads the task anew and tells whether it is where it is waited for.
 func (w *watcher) look(ctx context.Context, s *Session, id string) (reached bool, err error) {
 	w.cfg.Supervisor.Flush(ctx)
-	if w.task, err = w.cfg.Catalog.TaskByID(ctx, id); err != nil {
+	t, err := w.cfg.Catalog.TaskByID(ctx, id)
+	if err != nil {
 		return false, err
 	}
+	w.task = t
 	if w.status, err = w.cfg.Catalog.Status(ctx, id); err != nil {
 		return false, err
 	}
