@@ -40,6 +40,8 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	task := create(t, c, full("shop")) // delay_threshold 5s
+	fire(t, c, task.ID, EventStart, Change{})
+	fire(t, c, task.ID, EventFullBegun, Change{})
 	view := func() string {
 		return query(t, c.pool, `SELECT concat_ws(' ', state, coalesce(phase, '-'), progress_pct, tables_done, coalesce(eta_s::text, '-'),
 			coalesce(delay_ms::text, '-'), delay_exceeded, coalesce(applied_lsn, '-'), rows_per_s) FROM sync.sync_status`)[0]
@@ -51,18 +53,18 @@ func TestStatus(t *testing.T) {
 		status         *Status
 		view, progress string
 	}{
-		{nil, "configuration - 0.00 0 - - f - 0.0", "configuration [....................] 0.0 % 0 bytes/s -"},
+		{nil, "full synchronization - 0.00 0 - - f - 0.0", "full synchronization [....................] 0.0 % 0 bytes/s -"},
 		{
 			&Status{Phase: "data", ProgressPct: 45.2, TablesDone: 3, CopyBytesPerS: 12 << 20, EtaS: ptr(int64(3700)), DelayMs: ptr(int64(5000))},
-			"configuration data 45.20 3 3700 5000 f - 0.0", "data [#########...........] 45.2 % 12 MB/s 01:01:40",
+			"full synchronization data 45.20 3 3700 5000 f - 0.0", "data [#########...........] 45.2 % 12 MB/s 01:01:40",
 		},
 		{
 			&Status{ProgressPct: 100, DelayMs: ptr(int64(5001)), AppliedLSN: "0/16B3748", RowsPerS: 12.34},
-			"configuration - 100.00 0 - 5001 t 0/16B3748 12.3", "configuration [####################] 100.0 % 0 bytes/s -",
+			"full synchronization - 100.00 0 - 5001 t 0/16B3748 12.3", "full synchronization [####################] 100.0 % 0 bytes/s -",
 		},
 		{
 			&Status{ProgressPct: math.Inf(1), DataPct: math.NaN(), RowsPerS: math.NaN()},
-			"configuration - 0.00 0 - - f - 0.0", "configuration [....................] 0.0 % 0 bytes/s -",
+			"full synchronization - 0.00 0 - - f - 0.0", "full synchronization [....................] 0.0 % 0 bytes/s -",
 		},
 	} {
 		if step.status != nil {
@@ -77,13 +79,17 @@ func TestStatus(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	fire(t, c, task.ID, EventStart, Change{})
 	fire(t, c, task.ID, EventIncrementalBegun, Change{})
 	if err := c.SaveStatus(t.Context(), task.ID, Status{Phase: "stream", ProgressPct: 100, RowsPerS: 4321}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff("stream [####################] 100.0 % 4321 rows/s -", progress()); diff != "" {
 		t.Error(diff)
+	}
+	// What a task was doing before it failed is not what it is doing.
+	fire(t, c, task.ID, EventFailedIncremental, Change{Error: "cut off"})
+	if got := query(t, c.pool, `SELECT phase FROM sync.sync_progress`)[0]; got != string(StateIncrementalFailed) {
+		t.Errorf("a failed task shows phase %q", got)
 	}
 }
 

@@ -226,6 +226,9 @@ func wrongState(s *catalog.StateError) *Error {
 	e := Errorf(CodeWrongState, "cannot %s task %q now", s.Event, s.Task).WithDetail("The task is in state %q.", s.State)
 	var possible []string
 	for _, ev := range s.Possible {
+		if ev == catalog.EventReset || ev == catalog.EventModify {
+			continue // no statement of this version raises them
+		}
 		possible = append(possible, statementFor(ev, s.Task))
 	}
 	if len(possible) > 0 {

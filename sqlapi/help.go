@@ -93,7 +93,7 @@ var (
 	}
 	formTestTask = &Form{
 		"TEST SYNC TASK", "TEST SYNC TASK name",
-		"Connects to both endpoints of a task and returns one row per endpoint with the cause of a failure.", Operator, true, false,
+		"Connects to both endpoints of a task and returns one row per question, with the cause of a failure.", Operator, true, false,
 	}
 	formTestConnection = &Form{
 		"TEST SYNC CONNECTION", "TEST SYNC CONNECTION 'conninfo' [ AS { SOURCE | DESTINATION } ]",
@@ -185,7 +185,7 @@ var (
 		"DROP SYNC USER", "DROP SYNC USER [ IF EXISTS ] name", "Removes a user.", Admin, false, true,
 	}
 	formShowTasks = &Form{
-		"SHOW SYNC TASKS", "SHOW SYNC TASKS", "Lists all tasks with state, progress and delay.", Monitor, true, false,
+		"SHOW SYNC TASKS", "SHOW SYNC TASKS", "Lists all tasks with their endpoints and state.", Monitor, true, false,
 	}
 	formShowTask = &Form{
 		"SHOW SYNC TASK", "SHOW SYNC TASK name", "Shows one task in detail.", Monitor, true, false,

@@ -36,7 +36,7 @@ func resultQuery(stmt Statement, token string) string {
 				destination_schema || '.' || destination_table AS destination_name, state, error
 			FROM sync.sync_tables WHERE task = ` + name + `
 			UNION ALL SELECT type, source_name, destination_name, state, error FROM sync.sync_objects
-			WHERE task = ` + name + ` ORDER BY 1, 2`
+			WHERE task = ` + name + ` AND type <> 'TABLE' ORDER BY 1, 2`
 	case *PrecheckTask:
 		return `SELECT category, item, result, found, suggestion, confirmed FROM sync.sync_prechecks WHERE task = ` + quoteLiteral(stmt.Name)
 	case *TestTask, *TestConnection:
@@ -78,7 +78,11 @@ func showHelp(stmt *ShowHelp) ([][]*string, error) {
 	rows := [][]*string{}
 	for _, f := range forms {
 		if strings.Contains(f.Tag, strings.ToUpper(strings.TrimSpace(stmt.About))) {
-			rows = append(rows, cells(f.Tag, f.Synopsis, f.Description))
+			description := f.Description
+			if _, refused := notYetForms[f]; refused {
+				description = "Not supported by this version. " + description
+			}
+			rows = append(rows, cells(f.Tag, f.Synopsis, description))
 		}
 	}
 	if len(rows) == 0 {

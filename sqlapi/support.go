@@ -12,8 +12,23 @@ func unsupported(what string) *Error {
 	return Errorf(CodeUnsupported, "%s is not supported by this version", what)
 }
 
+// notYetForms are the statements that this version refuses altogether, each with what to do instead.
+var notYetForms = map[*Form]string{
+	formReset:         "STOP SYNC TASK … FORCE; DROP SYNC TASK …; empty the destination and create the task again.",
+	formClone:         "SHOW CREATE SYNC TASK prints a statement to start from.",
+	formExplainCreate: "PRECHECK SYNC TASK shows what is in the way of a task.",
+	formExplainTask:   "PRECHECK SYNC TASK shows what is in the way of a task.",
+	formRepair:        "Look at sync_compare_tables.",
+	formRepairDry:     "Look at sync_compare_tables.",
+	formShowReport:    "Look at sync_compare_tables.",
+	formShowDDLSetup:  "DDL is not replicated; execute it on both sides, the destination first.",
+}
+
 // supported refuses what this version cannot do, so that nothing is accepted and then ignored.
 func supported(stmt Statement) error {
+	if hint, refused := notYetForms[FormOf(stmt)]; refused {
+		return unsupported(FormOf(stmt).Tag).WithHint("%s", hint)
+	}
 	switch s := stmt.(type) {
 	case *CreateTask:
 		return supportedCreate(s)
@@ -21,17 +36,6 @@ func supported(stmt Statement) error {
 		return supportedAction(s.Action)
 	case *Compare:
 		return supportedCompare(s)
-	case *ResetTasks:
-		return unsupported("RESET SYNC TASK").
-			WithHint("STOP SYNC TASK … FORCE; DROP SYNC TASK …; empty the destination and create the task again.")
-	case *CloneTask:
-		return unsupported("CLONE SYNC TASK").WithHint("SHOW CREATE SYNC TASK prints a statement to start from.")
-	case *ExplainCreate, *ExplainTask:
-		return unsupported(FormOf(stmt).Tag).WithHint("PRECHECK SYNC TASK shows what is in the way of a task.")
-	case *RepairCompare, *ShowReport:
-		return unsupported(FormOf(stmt).Tag).WithHint("Look at sync_compare_tables.")
-	case *ShowDDLSetup:
-		return unsupported(FormOf(stmt).Tag).WithHint("DDL is not replicated; execute it on both sides, the destination first.")
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ func TestFailedPrecheckStopsTheStart(t *testing.T) {
 	l := setup(t, items+`CREATE TABLE "key less" (a int)`)
 	l.create("START NOW CONFIRM ALL")
 	l.fails("start failed")
-	l.contains(l.status("error"), "1 of ", "prechecks did not pass")
+	l.want("error", l.status("error"), "the precheck failed")
 	l.contains(l.status("error_detail"), "replica identity", `"public"."key less"`)
 	l.contains(l.status("error_hint"), "sync_prechecks")
 	suggestion := l.sql("SELECT suggestion FROM sync_prechecks WHERE task = '%[1]s' AND result = 'failed' AND item = 'replica identity'")
@@ -40,7 +40,7 @@ func TestConfirmation(t *testing.T) {
 	l.create("")
 	l.sql("START SYNC TASK %[1]s")
 	l.fails("start failed")
-	l.want("error", l.status("error"), "1 prechecks are to be confirmed")
+	l.want("error", l.status("error"), "the precheck found what has to be confirmed")
 	l.contains(l.status("error_detail"), `unlogged tables: `, `"public"."cache"`)
 	l.contains(l.status("error_hint"), "START SYNC TASK "+l.task+" CONFIRM ALL;")
 	open := func() string {

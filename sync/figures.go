@@ -164,12 +164,23 @@ func (f *figures) table(t fullcopy.TableProgress) {
 	row.DestinationSchema, row.DestinationTable = t.Destination.Schema, t.Destination.Name
 	row.State, row.Error = string(t.State), t.Error
 	row.RowsEstimated = t.RowsEstimated
-	// A table that an earlier run finished is reported without counts, which are still right.
-	if t.BytesCopied > 0 || t.State == fullcopy.TablePending || t.State == fullcopy.TableCopying {
+	// A table that an earlier round or run finished is reported without counts, which are still right.
+	if t.BytesCopied > 0 || t.State == fullcopy.TableCopying {
 		row.RowsCopied, row.BytesCopied = t.RowsCopied, t.BytesCopied
 	}
 	row.CopyLSN = lsnText(t.LSN)
 	row.StartedAt, row.FinishedAt = timeOrNil(t.StartedAt, row.StartedAt), timeOrNil(t.FinishedAt, row.FinishedAt)
+}
+
+// known are the source tables of the task.
+func (f *figures) known() map[schema.Name]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := make(map[schema.Name]bool, len(f.tables))
+	for name := range f.tables {
+		known[name] = true
+	}
+	return known
 }
 
 // Object is called by the full copy for every statement of the structure.

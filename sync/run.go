@@ -241,6 +241,14 @@ func closeConn(ctx context.Context, conn *pgx.Conn) {
 
 // createDatabase makes the destination database, with the encoding and locale of the source's, where it is missing.
 func createDatabase(ctx context.Context, source, destination *endpoint.Endpoint) error {
+	existing, err := destination.Connect(ctx, "pgsyncd create database")
+	if err == nil {
+		closeConn(ctx, existing)
+		return nil
+	}
+	if endpoint.Diagnose(err).Code != "3D000" { // invalid_catalog_name: it does not exist
+		return err
+	}
 	src, err := source.Connect(ctx, "pgsyncd create database")
 	if err != nil {
 		return err
@@ -257,13 +265,6 @@ func createDatabase(ctx context.Context, source, destination *endpoint.Endpoint)
 	}
 	defer closeConn(ctx, dst)
 	name := destination.Database()
-	var exists bool
-	if err := dst.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)`, name).Scan(&exists); err != nil {
-		return fmt.Errorf("look for database %s: %w", name, err)
-	}
-	if exists {
-		return nil
-	}
 	var create string
 	if err := dst.QueryRow(ctx, `SELECT pg_catalog.format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L',
 		$1::text, $2::text, $3::text, $4::text)`, name, encoding, collate, ctype).Scan(&create); err != nil {

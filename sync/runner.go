@@ -181,9 +181,11 @@ func (r *runner) admit(ctx context.Context) error {
 		return err
 	}
 	var failed, open []string
+	causes := map[string]bool{} // an unreachable server fails many checks for one cause
 	for _, c := range results {
 		switch {
-		case c.Outcome == precheck.Failed:
+		case c.Outcome == precheck.Failed && !causes[c.Found]:
+			causes[c.Found] = true
 			failed = append(failed, c.Item+": "+c.Found)
 		case c.Outcome == precheck.ToConfirm && !r.confirmed(c.Item):
 			open = append(open, c.Item+": "+c.Found)
@@ -193,13 +195,13 @@ func (r *runner) admit(ctx context.Context) error {
 	switch {
 	case len(failed) > 0:
 		return &problem{
-			err:    fmt.Errorf("%d of %d prechecks did not pass", len(failed), len(results)),
+			err:    errors.New("the precheck failed"),
 			detail: strings.Join(failed, "\n"),
 			hint:   "See what to do with: " + look,
 		}
 	case len(open) > 0:
 		return &problem{
-			err:    fmt.Errorf("%d prechecks are to be confirmed", len(open)),
+			err:    errors.New("the precheck found what has to be confirmed"),
 			detail: strings.Join(open, "\n"),
 			hint:   fmt.Sprintf("Look at them with: %s If they are acceptable: START SYNC TASK %s CONFIRM ALL;", look, quoteTask(r.task.Name)),
 		}

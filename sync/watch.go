@@ -12,11 +12,16 @@ import (
 
 const watchEvery = 2 * time.Second
 
+// strangersEvery is how often the source is searched for tables that the task does not have.
+const strangersEvery = time.Minute
+
 // watchSource keeps the figures of the source's WAL fresh until ctx ends: its end and what the slot retains of it. The
 // stream itself does not know these, and they matter most when it cannot connect.
 func (r *runner) watchSource(ctx context.Context) {
 	var conn *pgx.Conn
 	var query string
+	var searched time.Time
+	told := map[schema.Name]bool{}
 	defer func() {
 		if conn != nil {
 			closeConn(ctx, conn)
@@ -29,6 +34,10 @@ func (r *runner) watchSource(ctx context.Context) {
 		}
 		if err == nil {
 			err = r.look(ctx, conn, query)
+		}
+		if err == nil && time.Since(searched) >= strangersEvery {
+			searched = time.Now()
+			err = r.findStrangers(ctx, conn, told)
 		}
 		if err != nil && ctx.Err() == nil {
 			r.log.Debug("watch source", "error", err)
@@ -63,6 +72,24 @@ func (r *runner) look(ctx context.Context, conn *pgx.Conn, query string) error {
 		flushed = &lsn
 	}
 	r.figures.source(position, flushed, retained)
+	return nil
+}
+
+// findStrangers warns, once for each, of tables that were created after the task began. Partitions join with their tree.
+func (r *runner) findStrangers(ctx context.Context, conn *pgx.Conn, told map[schema.Name]bool) error {
+	inv, err := schema.Read(ctx, conn, r.selection)
+	if err != nil {
+		return err
+	}
+	known := r.figures.known()
+	for _, t := range inv.Tables {
+		if t.Kind == schema.KindPartitioned || t.Partition || known[t.Name] || told[t.Name] {
+			continue
+		}
+		told[t.Name] = true
+		r.record(ctx, "warning", "table not synchronized", "table "+t.Name.String()+" does not belong to the task, so its rows are not synchronized",
+			"A table that was created or renamed after a task began does not join it. Create it in the destination, then: CREATE SYNC TASK … FOR ( TABLE "+t.Name.String()+" ) … WITH ( existing_objects = 'use' ).")
+	}
 	return nil
 }
 

@@ -19,7 +19,8 @@ COMMENT ON COLUMN sync.sync_tasks.options IS 'Options that were set; see sync_pa
 COMMENT ON COLUMN sync.sync_tasks.tags IS 'Tags of the task';
 
 CREATE VIEW sync.sync_status AS
-SELECT t.name AS task, t.state, nullif(s.phase, '') AS phase,
+SELECT t.name AS task, t.state,
+       CASE WHEN t.state IN ('full synchronization', 'incremental synchronization') THEN nullif(s.phase, '') END AS phase,
        coalesce(s.progress_pct, 0)::numeric(5, 2) AS progress_pct,
        coalesce(s.structure_pct, 0)::numeric(5, 2) AS structure_pct,
        coalesce(s.data_pct, 0)::numeric(5, 2) AS data_pct,
@@ -76,7 +77,8 @@ SELECT task, coalesce(phase, state) AS phase,
        CASE WHEN state = 'incremental synchronization' THEN to_char(rows_per_s, 'FM999999999990') || ' rows/s'
             ELSE pg_size_pretty(copy_bytes_per_s) || '/s' END AS rate,
        make_interval(secs => eta_s) AS eta
-FROM sync.sync_status;
+FROM sync.sync_status
+ORDER BY task;
 COMMENT ON VIEW sync.sync_progress IS 'Progress of each task as a bar, made for \watch';
 COMMENT ON COLUMN sync.sync_progress.task IS 'Name of the task';
 COMMENT ON COLUMN sync.sync_progress.phase IS 'What is being done';
@@ -124,7 +126,8 @@ COMMENT ON COLUMN sync.sync_objects.error IS 'Why the object failed';
 CREATE VIEW sync.sync_prechecks AS
 SELECT t.name AS task, p.run_at, p.category, p.item, p.result, p.found, nullif(p.suggestion, '') AS suggestion,
        p.confirmed
-FROM pgsyncd.task t JOIN pgsyncd.precheck p ON p.task_id = t.id;
+FROM pgsyncd.task t JOIN pgsyncd.precheck p ON p.task_id = t.id
+ORDER BY t.name, p.ordinal;
 COMMENT ON VIEW sync.sync_prechecks IS 'Checks of the last precheck of each task';
 COMMENT ON COLUMN sync.sync_prechecks.task IS 'Name of the task';
 COMMENT ON COLUMN sync.sync_prechecks.run_at IS 'Time of the precheck';
