@@ -20,6 +20,8 @@
 //
 //   - at most one runner per task exists, and a runner has exactly one duty; another duty means that the runner's context
 //     is cancelled with the new duty as cause, that it is awaited, and that a new runner starts;
+//   - what an operator alters while a task runs (options, connection strings, name) is used from the next attempt or phase
+//     on; a stream, which may run for years, is ended for it and begun anew;
 //   - the names of objects a runner makes on the source are in the catalog before the objects exist, so that a crash
 //     leaves nothing that cannot be found again;
 //   - every change of a task's state goes through catalog.Fire, which refuses what the transition table does not hold.
