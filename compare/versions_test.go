@@ -1,0 +1,29 @@
+//go:build versions
+
+package compare_test
+
+import (
+	"testing"
+
+	"pgsyncd/compare"
+	"pgsyncd/testenv"
+)
+
+// TestVersions compares across servers that have no fast hash in common and print floats differently.
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	old := testenv.Start(t, testenv.Config{Version: "10"})
+	l := setupOn(t, old, testenv.Shared(t), completed...)
+	l.both(`CREATE TYPE pair AS (a float8, b text); CREATE TABLE same(id int, v text); INSERT INTO same VALUES (1, 'x'), (2, NULL);
+		CREATE TABLE floats(v float8); INSERT INTO floats VALUES (0.1), ('NaN'), ('-0');
+		CREATE TABLE pairs(v pair); INSERT INTO pairs VALUES ('(0.1,x)')`)
+	l.both("CREATE TABLE other(id int, v text)")
+	l.exec(l.s, "INSERT INTO other VALUES (1, 'a'), (2, 'b')")
+	l.exec(l.d, "INSERT INTO other VALUES (1, 'b'), (2, 'a')")
+	got := l.compare(compare.TypeValues)
+	for table, want := range map[string]string{"same": equal, "floats": equal, "other": different, "pairs": compare.ResultUndecided} {
+		if r := got[`"public"."`+table+`"`]; r.Result != want {
+			t.Errorf("%s: %+v, want %s", table, r, want)
+		}
+	}
+}
