@@ -21,7 +21,7 @@ func TestFullOnly(t *testing.T) {
 	l.want("publications", l.one(l.s, "SELECT pubname FROM pg_publication"), "")
 	l.want("schemas", l.one(l.d, "SELECT nspname FROM pg_namespace WHERE nspname = 'pgsyncd'"), "")
 	l.want("log", l.sql("SELECT event FROM sync_log WHERE task = '%[1]s' ORDER BY time"), "create\nstart\nfull begun\nfull done\ncompleted")
-	l.want("figures", l.status("phase, progress_pct, tables_done, tables_total, rows_copied"), "completed|100.00|2|2|110")
+	l.want("figures", l.status("progress_pct, tables_done, tables_total, rows_copied"), "100.00|2|2|110")
 	l.want("tables", l.sql("SELECT source_table, state FROM sync_tables WHERE task = '%[1]s' ORDER BY 1"), "Odd Name|done\nitem|done")
 	l.contains(l.refused("55000", "WAIT FOR SYNC TASK %[1]s CAUGHT UP").Hint, "TO REACH 'completed'")
 }

@@ -105,10 +105,10 @@ func (f *figures) work() int64 {
 func (f *figures) phase(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.st.Phase = name
 	if name == phaseNameIncremental {
 		f.complete()
 	}
+	f.st.Phase = name
 	f.changed = true
 }
 
@@ -122,12 +122,14 @@ const (
 func (f *figures) completed() { // of a task without a stream
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.st.Phase = phaseNameCompleted
 	f.complete()
+	f.st.Phase = phaseNameCompleted
 	f.changed = true
 }
 
+// complete ends the full phase; the caller holds mu.
 func (f *figures) complete() {
+	f.sumTables(time.Now())
 	f.st.StructurePct, f.st.DataPct, f.st.IndexPct, f.st.ProgressPct = 100, 100, 100, 100
 	f.st.EtaS, f.st.CopyBytesPerS = nil, 0
 }
