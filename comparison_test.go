@@ -26,10 +26,9 @@ func TestComparisonUnderLoad(t *testing.T) {
 		CREATE TABLE parts_high PARTITION OF parts DEFAULT; INSERT INTO parts SELECT n, n FROM generate_series(1, 1000) n;
 		CREATE TABLE quiet(id int PRIMARY KEY, v text); INSERT INTO quiet SELECT n, 'q' FROM generate_series(1, 100) n`)
 	d := shared(t)
-	const task = "compared"
-	d.PSQL(t, fmt.Sprintf(`CREATE SYNC TASK %s FROM '%s' TO '%s'; START SYNC TASK %[1]s CONFIRM ALL`, task, src.ConnString(source), dst.ConnString(destination)))
-	t.Cleanup(func() { afterwards(t, d, "DROP SYNC TASK "+task+" FORCE") })
-	d.PSQL(t, "WAIT FOR SYNC TASK "+task+" TO REACH 'incremental synchronization' TIMEOUT '2 min'")
+	d.PSQL(t, fmt.Sprintf(`CREATE SYNC TASK compared FROM '%s' TO '%s'; START SYNC TASK compared CONFIRM ALL`, src.ConnString(source), dst.ConnString(destination)))
+	t.Cleanup(func() { afterwards(t, d, "DROP SYNC TASK compared FORCE") })
+	d.PSQL(t, "WAIT FOR SYNC TASK compared TO REACH 'incremental synchronization' TIMEOUT '2 min'")
 
 	ctx, stop := context.WithCancel(t.Context())
 	var writers errgroup.Group
@@ -39,7 +38,7 @@ func TestComparisonUnderLoad(t *testing.T) {
 	equal := 0
 	for round := range 6 {
 		kind := []string{"VALUES", "ROWS"}[round%2]
-		for table, result := range compareNow(t, d, task, kind) {
+		for table, result := range compareNow(t, d, kind) {
 			switch {
 			case strings.HasPrefix(result, "equal"):
 				equal++
@@ -52,23 +51,23 @@ func TestComparisonUnderLoad(t *testing.T) {
 		t.Errorf("only %d tables were equal", equal)
 	}
 	dst.Exec(t, destination, "UPDATE quiet SET v = 'Q' WHERE id = 7")
-	if got := compareNow(t, d, task, "VALUES")["quiet"]; !strings.HasPrefix(got, "different|100|100") {
+	if got := compareNow(t, d, "VALUES")["quiet"]; !strings.HasPrefix(got, "different|100|100") {
 		t.Errorf("the planted difference: %s", got)
 	}
 	stop()
 	if err := writers.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	d.PSQL(t, "WAIT FOR SYNC TASK "+task+" CAUGHT UP TIMEOUT '2 min'")
+	d.PSQL(t, "WAIT FOR SYNC TASK compared CAUGHT UP TIMEOUT '2 min'")
 	dst.Exec(t, destination, "DELETE FROM parts WHERE id = (SELECT max(id) FROM parts)")
-	for table, result := range compareNow(t, d, task, "VALUES") {
+	for table, result := range compareNow(t, d, "VALUES") {
 		want := map[bool]string{true: "different", false: "equal"}[table == "quiet" || table == "parts"]
 		if !strings.HasPrefix(result, want) {
 			t.Errorf("at rest, %s: %s, want %s", table, result, want)
 		}
 	}
-	d.PSQL(t, "PAUSE SYNC TASK "+task+"; WAIT FOR SYNC TASK "+task+" TO REACH 'paused' TIMEOUT '1 min'")
-	for table, result := range compareNow(t, d, task, "ROWS") {
+	d.PSQL(t, "PAUSE SYNC TASK compared; WAIT FOR SYNC TASK compared TO REACH 'paused' TIMEOUT '1 min'")
+	for table, result := range compareNow(t, d, "ROWS") {
 		want := map[bool]string{true: "undecided", false: "equal"}[table == "parts"]
 		if !strings.HasPrefix(result, want) {
 			t.Errorf("paused, %s: %s, want %s", table, result, want)
@@ -77,9 +76,9 @@ func TestComparisonUnderLoad(t *testing.T) {
 }
 
 // compareNow runs a comparison and returns result|source rows|destination rows|remarks of each table.
-func compareNow(t *testing.T, d *testenv.Daemon, task, kind string) map[string]string {
+func compareNow(t *testing.T, d *testenv.Daemon, kind string) map[string]string {
 	t.Helper()
-	id := d.PSQL(t, fmt.Sprintf("COMPARE SYNC TASK %s %s", task, kind))
+	id := d.PSQL(t, fmt.Sprintf("COMPARE SYNC TASK compared %s", kind))
 	eventually(t, "the comparison ends", func() bool {
 		state := d.PSQL(t, "SELECT state || coalesce(': ' || error, '') FROM sync_compares WHERE run_id = "+id)
 		if strings.HasPrefix(state, "failed") {

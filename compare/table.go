@@ -19,7 +19,7 @@ const (
 	// rounds is how often a table whose two sides differ is read again because it was changing.
 	rounds = 6
 	// writersPatience bounds the wait for transactions that were changing a table.
-	writersPatience = 2 * time.Second
+	writersPatience = time.Second
 )
 
 // table compares one table until the result is certain.
