@@ -3,9 +3,9 @@ package sqlapi
 import (
 	"time"
 
-	"github.com/jackc/pglogrepl"
-
 	"pgsyncd/catalog"
+
+	"github.com/jackc/pglogrepl"
 )
 
 // Secret is a password or a connection string. It never prints; Reveal returns what it holds.

@@ -11,10 +11,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"pgsyncd/catalog"
+
 	"github.com/jackc/pglogrepl"
 	"github.com/robfig/cron/v3"
-
-	"pgsyncd/catalog"
 )
 
 // Limits of what a user names and describes.
