@@ -231,6 +231,8 @@ func TestTasks(t *testing.T) {
 		{"ALTER SYNC TASK store SET MODE FULL", CodeWrongState, "starting"},
 		{"ALTER SYNC TASK store SET DESTINATION 'host=other dbname=d user=u'", CodeWrongState, "PAUSE SYNC TASK store;"},
 		{"DROP SYNC TASK store", CodeWrongState, "DROP SYNC TASK store FORCE;"},
+		{"DROP SYNC TASK depot, store", CodeWrongState, `"starting"`},
+		{"SELECT count(*) FROM sync_tasks", "", "2"},
 		{"DROP SYNC TASK IF EXISTS nobody, depot, depot", "", "skipping"},
 		{"SELECT count(*) FROM sync_tasks", "", "1"},
 		{"WAIT FOR SYNC TASK depot TO REACH 'paused'", CodeUndefined, "depot"},

@@ -230,25 +230,27 @@ func (e *Engine) stopTasks(ctx context.Context, s *Session, stmt *StopTasks) err
 	return e.fireAll(ctx, s, stmt.Targets, catalog.EventStop)
 }
 
-// dropTasks erases tasks. With FORCE, tasks that still work are ended first.
+// dropTasks erases tasks. With FORCE, tasks that still work are ended first; without, one that does keeps all of them.
 func (e *Engine) dropTasks(ctx context.Context, s *Session, stmt *DropTasks) error {
+	drop := func(t catalog.Task) error { return e.fire(ctx, s, t, catalog.EventDrop, catalog.Change{}) }
+	if !stmt.Force {
+		err := e.forEach(ctx, s, stmt.Targets, stmt.IfExists, catalog.EventDrop, drop)
+		if state, ok := errors.AsType[*catalog.StateError](err); ok {
+			wrong := wrongState(state)
+			return wrong.WithHint("%s Or, to end it in any state: DROP SYNC TASK %s FORCE;", wrong.Hint, quoteIdentifier(state.Task))
+		}
+		return err
+	}
 	tasks, err := e.resolve(ctx, s, stmt.Targets, stmt.IfExists)
 	if err != nil {
 		return err
 	}
 	for _, t := range tasks {
-		if stmt.Force {
-			if err := e.endByForce(ctx, s, t); err != nil {
-				return err
-			}
+		if err := e.endByForce(ctx, s, t); err != nil {
+			return err
 		}
-		if err := e.fire(ctx, s, t, catalog.EventDrop, catalog.Change{}); err != nil {
-			state, ok := errors.AsType[*catalog.StateError](err)
-			if !ok {
-				return err
-			}
-			wrong := wrongState(state)
-			return wrong.WithHint("%s Or, to end it in any state: DROP SYNC TASK %s FORCE;", wrong.Hint, quoteIdentifier(t.Name))
+		if err := drop(t); err != nil {
+			return err
 		}
 	}
 	return nil
