@@ -76,7 +76,8 @@ type watcher struct {
 
 func (w *watcher) summary() string {
 	text := fmt.Sprintf("The task is in state %q", w.task.State)
-	if w.status.Phase != "" {
+	// What the figures were last told is not what goes on in other states.
+	if w.status.Phase != "" && (w.task.State == catalog.StateFull || w.task.State == catalog.StateIncremental) {
 		text += fmt.Sprintf(", phase %q, %.1f %%", w.status.Phase, w.status.ProgressPct)
 	}
 	if w.status.LagBytes != nil {

@@ -215,7 +215,7 @@ func (f *figures) Phase(name string, done, total int) {
 		f.st.IndexPct = max(f.st.IndexPct, pct)
 	case fullcopy.PhaseFinish:
 		f.st.StructurePct, f.st.DataPct, f.st.IndexPct = 100, 100, 100
-		f.st.ProgressPct = max(f.st.ProgressPct, 100-shareFinish+shareFinish*0.99*pct/100)
+		f.st.ProgressPct = max(f.st.ProgressPct, 100-shareFinish+shareFinish*0.9*pct/100)
 	case fullcopy.PhaseSnapshot: // comes before anything is connected
 		f.changed = true
 		return
