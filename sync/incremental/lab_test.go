@@ -202,6 +202,24 @@ func (r *running) wait() error {
 	}
 }
 
+// stops returns what Run returns by itself, of a stream that must not get past what the source has committed.
+func (r *running) stops() error {
+	r.l.Helper()
+	ctx, cancel := context.WithTimeout(r.l.Context(), patience)
+	defer cancel()
+	end := r.l.end()
+	past := make(chan error, 1)
+	go func() { past <- r.WaitApplied(ctx, end) }()
+	select {
+	case <-r.done:
+		cancel()
+		<-past
+	case err := <-past:
+		r.l.Fatalf("the stream has not stopped before %s: applied %s, %v", end, r.Applied(), err)
+	}
+	return r.err
+}
+
 // catchUp waits until everything that the source has committed is in the destination.
 func (r *running) catchUp() {
 	r.l.Helper()

@@ -302,7 +302,7 @@ func TestConflictStopsTheStream(t *testing.T) {
 			l.destination(c.plant)
 			before := l.one(l.d, `SELECT lsn FROM pgsyncd.progress`)
 			l.source(`BEGIN; INSERT INTO other VALUES (1); ` + c.change + `; COMMIT`)
-			err := r.wait()
+			err := r.stops()
 			conflict, ok := errors.AsType[*incremental.ConflictError](err)
 			if !ok || !conflict.Permanent() {
 				t.Fatalf("ended with %v", err)
