@@ -213,7 +213,7 @@ func (r *running) stops() error {
 	select {
 	case <-r.done:
 		cancel()
-		<-past
+		r.l.Logf("waited: %v", <-past)
 	case err := <-past:
 		r.l.Fatalf("the stream has not stopped before %s: applied %s, %v", end, r.Applied(), err)
 	}
