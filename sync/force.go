@@ -181,7 +181,7 @@ func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.L
 		}
 		left = append(left, sequenceLeftover(sequence, fmt.Sprintf(
 			"SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s(coalesce(%s(%s), 0)::numeric %s %d, %s)::bigint) FROM %s",
-			quoteLiteral(sequence), within, last, pgx.Identifier{column}.Sanitize(), sign, max(r.options.SequenceMargin, 1), bound, table)))
+			schema.Literal(sequence), within, last, pgx.Identifier{column}.Sanitize(), sign, max(r.options.SequenceMargin, 1), bound, table)))
 		return nil
 	})
 	if err != nil {
@@ -189,6 +189,3 @@ func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.L
 	}
 	return left, nil
 }
-
-// quoteLiteral writes a string constant; sessions run with standard_conforming_strings on.
-func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

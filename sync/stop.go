@@ -203,7 +203,7 @@ func setvalSQL(s schema.Sequence, margin int64) string {
 	default:
 		value += margin
 	}
-	return fmt.Sprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %d, %t)", quoteLiteral(s.Name.String()), value, s.IsCalled)
+	return fmt.Sprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %d, %t)", schema.Literal(s.Name.String()), value, s.IsCalled)
 }
 
 // adviseOnReplicationRole tells when the destination server still runs everything as a replica.

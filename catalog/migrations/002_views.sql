@@ -39,7 +39,7 @@ FROM pgsyncd.task t LEFT JOIN pgsyncd.status s ON s.task_id = t.id;
 COMMENT ON VIEW sync.sync_status IS 'State and live figures of each task, at most a second old';
 COMMENT ON COLUMN sync.sync_status.task IS 'Name of the task';
 COMMENT ON COLUMN sync.sync_status.state IS 'State of the task';
-COMMENT ON COLUMN sync.sync_status.phase IS 'What is being done in this state';
+COMMENT ON COLUMN sync.sync_status.phase IS 'What is being done while rows are copied or changes are streamed; null otherwise';
 COMMENT ON COLUMN sync.sync_status.progress_pct IS 'Progress of the full phase as a whole, in percent';
 COMMENT ON COLUMN sync.sync_status.structure_pct IS 'Definitions created, in percent';
 COMMENT ON COLUMN sync.sync_status.data_pct IS 'Data copied, in percent';

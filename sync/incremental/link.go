@@ -8,9 +8,10 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"time"
+
+	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -41,7 +42,8 @@ type link struct {
 func startLink(ctx context.Context, conn *pgconn.PgConn, slot, publication string, from pglogrepl.LSN, d decoder) (*link, error) {
 	options := pglogrepl.StartReplicationOptions{PluginArgs: []string{
 		"proto_version '1'",
-		"publication_names " + quoteLiteral(pgx.Identifier{publication}.Sanitize()),
+		// the replication grammar has no parameters
+		"publication_names " + schema.Literal(pgx.Identifier{publication}.Sanitize()),
 	}}
 	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{slot}.Sanitize(), from, options); err != nil {
 		return nil, fmt.Errorf("start replication from slot %s at %s: %w", slot, from, err)
@@ -52,9 +54,6 @@ func startLink(ctx context.Context, conn *pgconn.PgConn, slot, publication strin
 	}
 	return &link{conn: hijacked.Conn, in: hijacked.Frontend, decode: d, urgent: make(chan struct{}, 1)}, nil
 }
-
-// quoteLiteral quotes for the replication grammar, which has no parameters.
-func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // receive decodes what the source sends into q until ctx ends or the link fails.
 func (l *link) receive(ctx context.Context, q *queue, p *progress) error {

@@ -22,6 +22,9 @@ func (n Name) String() string {
 	return pgx.Identifier{n.Schema, n.Name}.Sanitize()
 }
 
+// Literal writes a string constant as a session with standard_conforming_strings reads it.
+func Literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
 // Compare orders names by schema, then name, bytewise.
 func (n Name) Compare(o Name) int {
 	if c := strings.Compare(n.Schema, o.Schema); c != 0 {
