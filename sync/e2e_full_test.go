@@ -38,6 +38,22 @@ func TestSelectedTablesStream(t *testing.T) {
 	l.want("published", l.one(l.s, "SELECT schemaname, tablename FROM pg_publication_tables ORDER BY 1"), "public|item\ns2|item")
 }
 
+// A table that comes after the task began is not synchronized, and the task says so, once.
+func TestFurtherTableIsNamed(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items)
+	l.start("")
+	l.source("CREATE TABLE further (id int PRIMARY KEY); INSERT INTO further VALUES (1)")
+	l.sql("PAUSE SYNC TASK %[1]s")
+	l.reach("paused")
+	l.sql("RESUME SYNC TASK %[1]s") // a stream looks for such tables when it begins, then every minute
+	const warnings = "SELECT message FROM sync_log WHERE task = '%[1]s' AND level = 'warning'"
+	l.eventually("the warning", func() bool { return l.sql(warnings) != "" })
+	l.want("warnings", l.sql(warnings), `table "public"."further" does not belong to the task, so its rows are not synchronized`)
+	l.caughtUp()
+	l.want("further", l.one(l.d, "SELECT to_regclass('public.further')"), "")
+}
+
 // Several tasks of one source have nothing to do with each other.
 func TestOneToMany(t *testing.T) {
 	t.Parallel()
