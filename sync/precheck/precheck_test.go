@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,10 @@ type fixture struct {
 }
 
 const rolePassword = "role-secret"
+
+// parameterGrants is held by whoever grants or revokes on a parameter: all such grants of a cluster are one row, which
+// PostgreSQL does not let two sessions change at once.
+var parameterGrants sync.Mutex
 
 func setup(t *testing.T, src, dst *testenv.Cluster) *fixture {
 	t.Helper()
@@ -68,7 +73,9 @@ func disown(ctx context.Context, t *testing.T, c *testenv.Cluster, role string, 
 		if err != nil {
 			continue // a database of the other cluster
 		}
+		parameterGrants.Lock()
 		_, err = conn.Exec(ctx, "DROP OWNED BY "+role+" CASCADE")
+		parameterGrants.Unlock()
 		_ = conn.Close(ctx) // the next error decides
 		if err != nil {
 			t.Error(err)
@@ -86,8 +93,13 @@ func (f *fixture) parse(c *testenv.Cluster, db, role string) *endpoint.Endpoint 
 	return e
 }
 
-func (f *fixture) source(sql string)      { f.t.Helper(); f.exec(f.admin, sql) }
-func (f *fixture) destination(sql string) { f.t.Helper(); f.exec(f.dstAdmin, sql) }
+func (f *fixture) source(sql string) { f.t.Helper(); f.exec(f.admin, sql) }
+func (f *fixture) destination(sql string) {
+	f.t.Helper()
+	parameterGrants.Lock()
+	defer parameterGrants.Unlock()
+	f.exec(f.dstAdmin, sql)
+}
 
 func (f *fixture) exec(conn *pgx.Conn, sql string) {
 	f.t.Helper()
