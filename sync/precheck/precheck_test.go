@@ -93,16 +93,15 @@ func (f *fixture) parse(c *testenv.Cluster, db, role string) *endpoint.Endpoint 
 	return e
 }
 
-func (f *fixture) source(sql string) { f.t.Helper(); f.exec(f.admin, sql) }
-func (f *fixture) destination(sql string) {
-	f.t.Helper()
-	parameterGrants.Lock()
-	defer parameterGrants.Unlock()
-	f.exec(f.dstAdmin, sql)
-}
+func (f *fixture) source(sql string)      { f.t.Helper(); f.exec(f.admin, sql) }
+func (f *fixture) destination(sql string) { f.t.Helper(); f.exec(f.dstAdmin, sql) }
 
 func (f *fixture) exec(conn *pgx.Conn, sql string) {
 	f.t.Helper()
+	if strings.Contains(sql, "ON PARAMETER") {
+		parameterGrants.Lock()
+		defer parameterGrants.Unlock()
+	}
 	if _, err := conn.Exec(f.ctx(), sql); err != nil {
 		f.t.Fatalf("%s: %v", sql, err)
 	}
