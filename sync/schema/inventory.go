@@ -29,6 +29,7 @@ const (
 // Column is one column of a table; dropped columns are not listed.
 type Column struct {
 	Name       string
+	Target     string // its name in the destination
 	Type       string // as format_type prints it: qualified unless it is in pg_catalog
 	TypeOID    uint32
 	Number     int16 // pg_attribute.attnum: gaps where columns were dropped
@@ -43,11 +44,14 @@ type Column struct {
 type Table struct {
 	OID        uint32
 	Name       Name
+	Target     Name     // its name in the destination
+	Filter     string   // boolean expression over the table's columns that selects its rows; empty: all
 	Kind       byte     // KindTable or KindPartitioned (which holds no rows of its own)
 	Partition  bool     // it is a partition of another table
 	Root       Name     // topmost partitioned ancestor; the table itself when it is no partition
 	Parents    []Name   // direct parents: the partitioned table of a partition, else the tables it inherits from, in order
-	Columns    []Column // in order of Number
+	Columns    []Column // the selected ones, in order of Number
+	Omitted    []string // columns that are not selected
 	Identity   byte     // IdentityDefault, IdentityNothing, IdentityFull, IdentityIndex
 	Key        []string // columns of the usable replica identity in index order; nil when there is none and for IdentityFull
 	PrimaryKey []string // in index order; also when it is deferrable and hence no replica identity
@@ -61,6 +65,7 @@ type Table struct {
 type Sequence struct {
 	OID         uint32
 	Name        Name
+	Target      Name   // its name in the destination
 	Type        string // as format_type prints it; bigint before PostgreSQL 10
 	LastValue   int64
 	IsCalled    bool
@@ -76,6 +81,7 @@ type Sequence struct {
 type Matview struct {
 	OID       uint32
 	Name      Name
+	Target    Name // its name in the destination
 	Populated bool
 }
 

@@ -33,19 +33,6 @@ func (n Name) Compare(o Name) int {
 	return strings.Compare(n.Name, o.Name)
 }
 
-// Selection says which objects of the source a task synchronizes. Its JSON form is stored and must stay readable.
-type Selection struct {
-	// All takes the whole database; Tables is then empty.
-	All bool `json:"all,omitempty"`
-	// Tables are the tables of a table-level task. The partitions of a selected partitioned table belong to it.
-	Tables []Name `json:"tables,omitempty"`
-}
-
-// Includes reports whether the selection names the table. It knows nothing of partitions: Read resolves those.
-func (s Selection) Includes(n Name) bool {
-	return s.All || slices.Contains(s.Tables, n)
-}
-
 // SelectionError says why one selected table cannot be synchronized.
 type SelectionError struct {
 	Table  Name
@@ -67,26 +54,6 @@ func (e *SelectionError) Hint() string {
 		near[i] = n.String()
 	}
 	return "Did you mean " + strings.Join(near, " or ") + "?"
-}
-
-// Validate checks that every selected table exists in the inventory that Read made for this selection, and can be synchronized.
-// The error is a *SelectionError for the first table that is not there.
-func (s Selection) Validate(inv *Inventory) error {
-	if s.All {
-		return nil
-	}
-	for _, t := range s.Tables {
-		if inv.Table(t) != nil {
-			continue
-		}
-		for _, x := range inv.Excluded {
-			if x.Name == t {
-				return &SelectionError{Table: t, Reason: "cannot be synchronized: " + x.Reason}
-			}
-		}
-		return &SelectionError{Table: t, Reason: "does not exist in the source", Near: nearest(t, inv.known)}
-	}
-	return nil
 }
 
 // nearest returns at most three of the known names that look like a misspelled or wrongly qualified n.

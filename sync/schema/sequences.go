@@ -23,6 +23,7 @@ func (r *reader) sequences(ctx context.Context) error {
 	}
 	for i, s := range list {
 		if r.sel.All || r.tables[owners[i]] != nil {
+			s.Target = r.sel.Target(s.Name)
 			r.inv.Sequences = append(r.inv.Sequences, s)
 		}
 	}

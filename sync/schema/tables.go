@@ -56,6 +56,10 @@ func (r *reader) inheritance(ctx context.Context) error {
 		switch rel.Kind {
 		case 'r', 'p':
 			t := rel.table(root.name())
+			t.Target = r.sel.Target(t.Name)
+			if rule := r.sel.rule(t.Name, t.Root); rule != nil {
+				t.Filter = rule.Where
+			}
 			for _, parent := range parents[oid] {
 				t.Parents = append(t.Parents, r.inv.relations[parent].name())
 			}
@@ -63,7 +67,7 @@ func (r *reader) inheritance(ctx context.Context) error {
 			r.inv.Tables = append(r.inv.Tables, t)
 		case 'm':
 			if r.sel.All {
-				r.inv.Matviews = append(r.inv.Matviews, Matview{OID: oid, Name: rel.name(), Populated: rel.Populated})
+				r.inv.Matviews = append(r.inv.Matviews, Matview{OID: oid, Name: rel.name(), Target: r.sel.Target(rel.name()), Populated: rel.Populated})
 			}
 		}
 	}
@@ -104,8 +108,13 @@ func (r *reader) columns(ctx context.Context) error {
 	var c Column
 	into := []any{&table, &c.Name, &c.Type, &c.TypeOID, &c.Number, &c.NotNull, &c.Generated, &c.Identity, &c.Toastable}
 	_, err = pgx.ForEachRow(rows, into, func() error {
-		c.BinarySafe = types.binarySafe(c.TypeOID)
 		t := r.tables[table]
+		target, taken := r.sel.rule(t.Name, t.Root).column(c.Name)
+		if !taken {
+			t.Omitted = append(t.Omitted, c.Name)
+			return nil
+		}
+		c.Target, c.BinarySafe = target, types.binarySafe(c.TypeOID)
 		t.Columns = append(t.Columns, c)
 		return nil
 	})
