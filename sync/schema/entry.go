@@ -32,6 +32,13 @@ type Entry struct {
 	RelKind      byte   // pg_class.relkind of a relation in archives of pg_dump 17 and later, else 0
 	Depends      []int  // IDs of entries it needs; not all of them need be in the archive
 	Table        Name   // set by Plan: the table an index, constraint, trigger, … belongs to
+	Target       string // set by Plan: name in the destination, quoted and qualified
+	Refused      string // set by Plan: why the statement cannot be rewritten for the destination's names; it must not be executed then
+
+	// IndexDefinition and UsingIndex make a primary key or unique constraint in two steps, the index on its own and then the constraint out
+	// of it. Plan sets both or none; Definition does the same at once.
+	IndexDefinition string
+	UsingIndex      string
 }
 
 // Key identifies the entry's object over several dumps of the same database.

@@ -58,8 +58,8 @@ func TestReadTables(t *testing.T) {
 		}
 	}
 	for i, want := range map[int]schema.Column{
-		0: {Name: "id", Type: "integer", TypeOID: 23, Number: 1, NotNull: true, BinarySafe: true},
-		8: {Name: "shout", Type: "text", TypeOID: 25, Number: 10, Generated: "s", BinarySafe: true, Toastable: true},
+		0: {Name: "id", Target: "id", Type: "integer", TypeOID: 23, Number: 1, NotNull: true, BinarySafe: true},
+		8: {Name: "shout", Target: "shout", Type: "text", TypeOID: 25, Number: 10, Generated: "s", BinarySafe: true, Toastable: true},
 	} {
 		if diff := cmp.Diff(want, c.Columns[i]); diff != "" {
 			t.Errorf("column (-want +got): %s", diff)
@@ -181,7 +181,10 @@ func TestSequences(t *testing.T) {
 	inv := src.read(t, schema.Selection{All: true})
 	list := map[string]schema.Sequence{}
 	for _, s := range inv.Sequences {
-		s.OID = 0
+		if s.Target != s.Name {
+			t.Errorf("sequence %s has the target %s", s.Name, s.Target)
+		}
+		s.OID, s.Target = 0, schema.Name{}
 		list[s.Name.Name] = s
 	}
 	customers, orders := n("shop.customers"), n("shop.orders")
