@@ -62,6 +62,18 @@ test-versions: deps ## Run the tests that need other PostgreSQL versions; fetche
 soak: deps ## Synchronize under load with faults at random; DURATION=10m SEED=
 	DURATION='$(or $(DURATION),10m)' SEED='$(SEED)' go run ./testenv/soak
 
+.PHONY: bench-copy
+bench-copy: deps ## Measure a clone against other tools; SCALE=0.4 ROUNDS=3 ONLY=psql,native,pgsyncd
+	@command -v pgcopydb >/dev/null || [[ -n '$(ONLY)' ]] || $(MAKE) bench-deps
+	SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' go run ./testenv/bench copy
+
+.PHONY: bench-deps
+bench-deps: ## Install pgcopydb, one of those measured against, on Debian
+	@command -v apt-get >/dev/null || { echo "missing: pgcopydb, https://github.com/dimitri/pgcopydb; or leave it out with ONLY=" >&2; exit 1; }
+	@if [[ $$(id -u) == 0 ]]; then sudo=(); else sudo=(sudo -n); fi; \
+	"$${sudo[@]}" apt-get -q update; \
+	"$${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install pgcopydb
+
 .PHONY: check
 check: lint vuln ## Check format, layering, lint and known vulnerabilities
 

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"time"
+)
+
+// copyBars are what a clone by pgsyncd may take at most, as a share of what others take in the same round.
+var copyBars = []bar{
+	{pgcopydb, 0.85, 0.70},
+	{native, 0.90, 0.80},
+	{psqlPipe, 0.75, 0.65},
+}
+
+// Bars of the daemon itself: CPU seconds for each GB of tables, better ones, and bytes of memory.
+const (
+	cpuBar, cpuStretch = 1.6, 1.0
+	memoryBar          = 200 << 20
+)
+
+// cost is what one clone took, in seconds.
+type cost struct{ wall, tool, source, destination float64 }
+
+// benchCopy measures all contenders, then the daemon's memory.
+func benchCopy(ctx context.Context, o options) (err error) {
+	var field []contender
+	for _, c := range contenders {
+		if len(o.only) == 0 || slices.Contains(o.only, c.name) {
+			field = append(field, c)
+		}
+	}
+	if _, err := exec.LookPath("pgcopydb"); err != nil && slices.ContainsFunc(field, func(c contender) bool { return c.name == pgcopydb }) {
+		return errors.New("pgcopydb is missing: apt-get install pgcopydb, or leave it out with ONLY=psql,native,pgsyncd")
+	}
+	l, err := newLab(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if err := createData(ctx, l.source, database, o.scale); err != nil {
+		return err
+	}
+	if err := execute(ctx, l.source, database, publication); err != nil {
+		return err
+	}
+	want, err := fingerprint(ctx, l.source, database)
+	if err != nil {
+		return err
+	}
+	heap, err := heapBytes(ctx, l.source, database)
+	if err != nil {
+		return err
+	}
+	describeMachine(ctx, l)
+	say("%.0f rows, %.2f GB of tables; %d rounds; seconds", o.scale*(accounts+orders), float64(heap)/1e9, o.rounds)
+	say("%-15s %5s %8s %10s %10s %12s", "contender", "round", "elapsed", "CPU tool", "CPU source", "CPU destin.",)
+	costs := map[string][]cost{}
+	for round := range o.rounds {
+		for i := range field {
+			c := field[(i+round)%len(field)] // nobody is always first
+			spent, err := l.measure(ctx, c, want)
+			if err != nil {
+				return fmt.Errorf("round %d: %s: %w", round+1, c.name, err)
+			}
+			costs[c.name] = append(costs[c.name], spent)
+			say("%-15s %5d %8.2f %10.2f %10.2f %12.2f", c.name, round+1, spent.wall, spent.tool, spent.source, spent.destination)
+		}
+	}
+	missed := reportCosts(field, costs, heap)
+	if len(costs[ours]) > 0 {
+		more, err := benchMemory(ctx, l, o.scale)
+		if err != nil {
+			return err
+		}
+		missed += more
+	}
+	if missed > 0 {
+		say("%d bars missed", missed)
+	}
+	return nil
+}
+
+// measure runs one contender on an empty destination and proves the result equal to the source.
+func (l *lab) measure(ctx context.Context, c contender, want string) (spent cost, err error) {
+	if err := l.clear(ctx, database); err != nil {
+		return spent, err
+	}
+	l.tool = 0
+	pids := []int{l.daemon.PID(), l.source.PID(), l.destination.PID()}
+	var before [3]float64
+	for i, pid := range pids {
+		before[i] = cpuOf(pid)
+	}
+	begun := time.Now()
+	if err := c.run(ctx, l); err != nil {
+		return spent, err
+	}
+	spent.wall = time.Since(begun).Seconds()
+	if spent.tool = l.tool; c.name == ours {
+		spent.tool = cpuOf(pids[0]) - before[0]
+	}
+	spent.source, spent.destination = cpuOf(pids[1])-before[1], cpuOf(pids[2])-before[2]
+	got, err := fingerprint(ctx, l.destination, database)
+	if err == nil && got != want {
+		err = fmt.Errorf("the result differs\n--- source\n%s\n--- destination\n%s", want, got)
+	}
+	if err == nil && c.after != nil {
+		err = c.after(ctx, l)
+	}
+	return spent, err
+}

@@ -1,0 +1,75 @@
+// Command bench measures pgsyncd against other ways of doing the same, on servers made for it: all contenders in turn within
+// each of several rounds, because a machine's pace drifts and only ratios of one round can be trusted.
+//
+//	bench copy    a whole clone of a database, indexes included, and the daemon's memory while it copies
+//
+// Environment: SCALE is the amount of data (default 0.4; 1 is 7.5 million rows, 1.5 GB); ROUNDS is how many (default 3); ONLY names the
+// contenders that take part, separated by commas (default all).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has run
+	}
+}
+
+// benches are what can be measured.
+var benches = map[string]func(context.Context, options) error{
+	"copy": benchCopy,
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) != 1 || benches[args[0]] == nil {
+		return errors.New("usage: bench copy")
+	}
+	o, err := readOptions()
+	if err != nil {
+		return err
+	}
+	return benches[args[0]](ctx, o)
+}
+
+// options are what the environment asks for.
+type options struct {
+	scale  float64
+	rounds int
+	only   []string // empty: all
+}
+
+func readOptions() (o options, err error) {
+	o = options{scale: 0.4, rounds: 3}
+	if text := os.Getenv("SCALE"); text != "" {
+		if o.scale, err = strconv.ParseFloat(text, 64); err != nil || o.scale < 0.001 || o.scale > 1000 {
+			return o, fmt.Errorf("SCALE=%s: want a number from 0.001 to 1000", text)
+		}
+	}
+	if text := os.Getenv("ROUNDS"); text != "" {
+		if o.rounds, err = strconv.Atoi(text); err != nil || o.rounds < 1 {
+			return o, fmt.Errorf("ROUNDS=%s: want a number from 1 on", text)
+		}
+	}
+	if text := os.Getenv("ONLY"); text != "" {
+		o.only = strings.Split(text, ",")
+	}
+	return o, nil
+}
+
+// say prints one line of the report.
+func say(format string, args ...any) {
+	_, _ = fmt.Printf(format+"\n", args...) //nolint:forbidigo // the program's output
+}
