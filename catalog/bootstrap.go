@@ -99,17 +99,26 @@ func migrateSchema(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// claim notes whose key encrypts this catalog and makes the user admin at the first time; later it refuses other keys.
+// claim notes whose key encrypts this catalog and makes the user admin at the first time, and the key where there is none yet; later
+// it refuses other keys, and to go on without.
 func (c *Catalog) claim(ctx context.Context, conn *pgx.Conn, adminPassword string) error {
 	var fingerprint string
 	err := conn.QueryRow(ctx, "SELECT value FROM pgsyncd.setting WHERE name = 'key_fingerprint'").Scan(&fingerprint)
 	switch {
+	case err == nil && c.key == nil:
+		return fmt.Errorf("the secret key %s is missing, and the connection strings in this catalog cannot be read without it: "+
+			"put the file back, or name it with --secret-key-file", c.keyFile)
 	case err == nil && fingerprint == c.key.fingerprint():
 		return nil
 	case err == nil:
 		return errors.New("the secret key is not the one that encrypts this catalog; daemons that share a catalog share the key")
 	case !errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("key of the catalog: %w", err)
+	}
+	if c.key == nil {
+		if c.key, err = loadKey(c.keyFile); err != nil {
+			return err
+		}
 	}
 	verifier := ""
 	if adminPassword != "" {

@@ -1,6 +1,9 @@
 package catalog
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,9 +53,42 @@ func TestSharedCatalog(t *testing.T) {
 	if err != nil || admin.Verifier != "" {
 		t.Errorf("admin without password: %+v, %v", admin, err)
 	}
-	_, err = Open(t.Context(), Config{DataDir: dataDir(t), ConnInfo: conninfo, Logger: silent()})
+	foreign := filepath.Join(t.TempDir(), "secret.key")
+	if _, err := loadKey(foreign); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(t.Context(), Config{DataDir: dataDir(t), ConnInfo: conninfo, SecretKeyFile: foreign, Logger: silent()})
 	if err == nil || !strings.Contains(err.Error(), "secret key is not the one") {
 		t.Errorf("another key: %v", err)
+	}
+}
+
+// A key that is lost is not replaced by one that opens nothing.
+func TestMissingKeyIsNotMadeAnew(t *testing.T) {
+	t.Parallel()
+	server := testenv.Shared(t)
+	cfg := Config{DataDir: dataDir(t), ConnInfo: server.ConnString(server.Database(t)), Logger: silent()}
+	c, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create(t, c, sample("shop"))
+	shut(t, c)
+	name, aside := filepath.Join(cfg.DataDir, "secret.key"), filepath.Join(cfg.DataDir, "aside")
+	if err := os.Rename(name, aside); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), name+" is missing") {
+		t.Errorf("without the key: %v", err)
+	}
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key was made: %v", err)
+	}
+	if err := os.Rename(aside, name); err != nil {
+		t.Fatal(err)
+	}
+	if task, err := open(t, cfg).Task(t.Context(), "shop"); err != nil || task.Source == "" {
+		t.Errorf("with the key back: %v", err)
 	}
 }
 

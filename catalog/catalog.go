@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ type Config struct {
 	DataDir       string       // must be absolute; made when missing
 	ConnInfo      string       // any PostgreSQL ≥ 13; empty: a private cluster in DataDir
 	RunAs         string       // OS user of the private cluster when the daemon is root; default postgres
-	SecretKeyFile string       // default DataDir/secret.key; made when missing
+	SecretKeyFile string       // default DataDir/secret.key; made together with the catalog
 	AdminPassword string       // of the user admin, used only when the catalog is made; empty: no password login
 	Logger        *slog.Logger // required
 }
@@ -41,7 +42,8 @@ func (cfg Config) Validate() error {
 type Catalog struct {
 	log     *slog.Logger
 	lock    *os.File
-	key     *key
+	keyFile string
+	key     *key // nil until bootstrap where the file is missing
 	pool    *pgxpool.Pool
 	roles   roles
 	cluster *cluster // nil with Config.ConnInfo
@@ -70,11 +72,11 @@ func Open(ctx context.Context, cfg Config) (_ *Catalog, err error) {
 	if c.lock, err = lockDir(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	keyFile := cfg.SecretKeyFile
-	if keyFile == "" {
-		keyFile = filepath.Join(cfg.DataDir, "secret.key")
+	if c.keyFile = cfg.SecretKeyFile; c.keyFile == "" {
+		c.keyFile = filepath.Join(cfg.DataDir, "secret.key")
 	}
-	if c.key, err = loadKey(keyFile); err != nil {
+	// Whether a missing key may be made is known once the catalog has been looked at.
+	if c.key, err = readKey(c.keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	conninfo := cfg.ConnInfo

@@ -28,6 +28,11 @@ func loadKey(name string) (*key, error) {
 	if err := makeKey(name); err != nil {
 		return nil, fmt.Errorf("make secret key: %w", err)
 	}
+	return readKey(name)
+}
+
+// readKey reads the key file. The error of a missing one is fs.ErrNotExist.
+func readKey(name string) (*key, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)

@@ -45,6 +45,7 @@ type TableStatus struct {
 	Error             string     `json:"error"`
 	StartedAt         *time.Time `json:"started_at"`
 	FinishedAt        *time.Time `json:"finished_at"`
+	RowsIgnored       int64      `json:"rows_ignored"`
 }
 
 // ObjectStatus is the state of one object other than a table.
@@ -55,6 +56,13 @@ type ObjectStatus struct {
 	State           string `json:"state"`
 	Statement       string `json:"statement"`
 	Error           string `json:"error"`
+}
+
+// AccountStatus is what became of one role.
+type AccountStatus struct {
+	Role         string `json:"role"`
+	Synchronized bool   `json:"synchronized"`
+	Remarks      string `json:"remarks"` // what is not carried, and why
 }
 
 // PrecheckRow is the outcome of one check.
@@ -142,15 +150,16 @@ func finite(f float64) float64 {
 }
 
 const saveTables = `INSERT INTO pgsyncd.task_table (task_id, source_schema, source_table, destination_schema, destination_table,
-	state, rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at)
+	state, rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at,
+	rows_ignored)
 	SELECT $1, source_schema, source_table, destination_schema, destination_table, state, rows_estimated, rows_copied,
-	bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at
+	bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at, rows_ignored
 	FROM jsonb_populate_recordset(NULL::pgsyncd.task_table, $2)
 	ON CONFLICT (task_id, source_schema, source_table) DO UPDATE SET (destination_schema, destination_table, state,
-	rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at)
-	= (excluded.destination_schema, excluded.destination_table, excluded.state, excluded.rows_estimated, excluded.rows_copied,
+	rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at,
+	rows_ignored) = (excluded.destination_schema, excluded.destination_table, excluded.state, excluded.rows_estimated, excluded.rows_copied,
 	excluded.bytes_copied, excluded.inserts, excluded.updates, excluded.deletes, excluded.truncates, excluded.copy_lsn,
-	excluded.error, excluded.started_at, excluded.finished_at)`
+	excluded.error, excluded.started_at, excluded.finished_at, excluded.rows_ignored)`
 
 // SaveTables adds or replaces the states of tables; those of other tables of the task stay.
 func (c *Catalog) SaveTables(ctx context.Context, id string, tables []TableStatus) error {
@@ -164,8 +173,8 @@ func (c *Catalog) SaveTables(ctx context.Context, id string, tables []TableStatu
 // Tables lists the states of a task's tables, by source name.
 func (c *Catalog) Tables(ctx context.Context, id string) ([]TableStatus, error) {
 	rows, err := c.pool.Query(ctx, `SELECT source_schema, source_table, destination_schema, destination_table, state,
-		rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at
-		FROM pgsyncd.task_table WHERE task_id = $1 ORDER BY 1, 2`, id)
+		rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, truncates, copy_lsn, error, started_at, finished_at,
+		rows_ignored FROM pgsyncd.task_table WHERE task_id = $1 ORDER BY 1, 2`, id)
 	if err != nil {
 		return nil, fmt.Errorf("tables of task %s: %w", id, err)
 	}
@@ -191,6 +200,19 @@ func (c *Catalog) SaveObjects(ctx context.Context, id string, objects []ObjectSt
 	return c.saveRows(ctx, "objects", saveObjects, id, cleaned)
 }
 
+const saveAccounts = `INSERT INTO pgsyncd.task_account (task_id, role, synchronized, remarks)
+	SELECT $1, role, synchronized, remarks FROM jsonb_populate_recordset(NULL::pgsyncd.task_account, $2)
+	ON CONFLICT (task_id, role) DO UPDATE SET (synchronized, remarks) = (excluded.synchronized, excluded.remarks)`
+
+// SaveAccounts adds or replaces what became of roles; those of other roles of the task stay.
+func (c *Catalog) SaveAccounts(ctx context.Context, id string, accounts []AccountStatus) error {
+	cleaned := slices.Clone(accounts)
+	for i := range cleaned {
+		cleaned[i].Remarks = plain(cleaned[i].Remarks)
+	}
+	return c.saveRows(ctx, "accounts", saveAccounts, id, cleaned)
+}
+
 // saveRows hands rows to a statement as one JSON array, beside the task's id.
 func (c *Catalog) saveRows(ctx context.Context, what, sql, id string, rows any) error {
 	text, err := jsonArray(rows)
@@ -212,10 +234,10 @@ func jsonArray(rows any) (string, error) {
 	return string(text), err
 }
 
-// ClearProgress forgets the live figures, tables and objects of a task that begins anew.
+// ClearProgress forgets the live figures, tables, objects and accounts of a task that begins anew.
 func (c *Catalog) ClearProgress(ctx context.Context, id string) error {
 	err := c.inTx(ctx, func(tx pgx.Tx) error {
-		for _, table := range []string{"status", "task_table", "task_object"} {
+		for _, table := range []string{"status", "task_table", "task_object", "task_account"} {
 			if _, err := tx.Exec(ctx, "DELETE FROM "+pgx.Identifier{"pgsyncd", table}.Sanitize()+" WHERE task_id = $1", id); err != nil {
 				return err
 			}
@@ -281,4 +303,14 @@ func (c *Catalog) SaveLeftovers(ctx context.Context, id, task string, leftovers 
 		return fmt.Errorf("save leftovers of task %q: %w", task, err)
 	}
 	return nil
+}
+
+// ForgetLeftovers removes what is listed under the name of a task that exists no more, and returns how many objects that were.
+func (c *Catalog) ForgetLeftovers(ctx context.Context, task string) (int64, error) {
+	tag, err := c.pool.Exec(ctx, `DELETE FROM pgsyncd.leftover l WHERE task = $1
+		AND NOT EXISTS (SELECT FROM pgsyncd.task t WHERE t.id = l.task_id)`, task)
+	if err != nil {
+		return 0, fmt.Errorf("forget leftovers of task %q: %w", task, err)
+	}
+	return tag.RowsAffected(), nil
 }

@@ -153,13 +153,36 @@ func TestObjectsPrechecksConflictsLeftovers(t *testing.T) {
 		c.AddConflicts(ctx, task.ID, []Conflict{conflict}),
 		c.SaveLeftovers(ctx, task.ID, "shop", []Leftover{{Side: "destination", Kind: "old", Name: "o"}}),
 		c.SaveLeftovers(ctx, task.ID, "shop", []Leftover{leftover}),
+		c.SaveAccounts(ctx, task.ID, []AccountStatus{{Role: "ann", Remarks: "not yet"}, {Role: "bob", Remarks: "exists"}}),
+		c.SaveAccounts(ctx, task.ID, []AccountStatus{{Role: "ann", Synchronized: true}}),
+		c.SaveObjects(ctx, task.ID, []ObjectStatus{
+			{Type: "FK CONSTRAINT", SourceName: "a.t t_fk", DestinationName: "b.t c_1_t_fk_key"},
+			{Type: "TRIGGER", SourceName: "a.t go", DestinationName: "b.t go"},
+		}),
+		c.SaveTables(ctx, task.ID, []TableStatus{
+			{SourceSchema: "a", SourceTable: "T", DestinationSchema: "b", DestinationTable: "t", State: "done", RowsIgnored: 7},
+			{SourceSchema: "a", SourceTable: "same", DestinationSchema: "a", DestinationTable: "same", State: "done"},
+		}),
+		c.UpdateTask(ctx, task.ID, func(t *Task) error {
+			t.Mappings = []Mapping{
+				{Kind: "schema", Source: []string{"a"}, Destination: []string{"b"}},
+				{Kind: "table", Source: []string{"a", "T"}, Destination: []string{"b", "t"}},
+				{Kind: "column", Source: []string{"a", "T", "x y"}, Destination: []string{"b", "t", "z"}},
+			}
+			return nil
+		}),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	for sql, want := range map[string][]string{
-		"SELECT concat_ws('|', task, type, source_name, state, statement, error) FROM sync.sync_objects": {
+		"SELECT concat_ws('|', task, kind, source_name, destination_name) FROM sync.sync_mappings ORDER BY 1": {
+			`shop|column|a."T"."x y"|b.t.z`, "shop|constraint|a.t t_fk|b.t c_1_t_fk_key", "shop|schema|a|b", `shop|table|a."T"|b.t`,
+		},
+		"SELECT concat_ws('|', task, role, synchronized, remarks) FROM sync.sync_accounts ORDER BY role": {"shop|ann|t", "shop|bob|f|exists"},
+		"SELECT concat_ws('|', source_table, rows_ignored) FROM sync.sync_tables ORDER BY 1":             {"T|7", "same|0"},
+		"SELECT concat_ws('|', task, type, source_name, state, statement, error) FROM sync.sync_objects WHERE type = 'VIEW'": {
 			"shop|VIEW|public.v|failed|CREATE VIEW …|e",
 		},
 		"SELECT concat_ws('|', task, category, item, result, found, suggestion, confirmed) FROM sync.sync_prechecks": {

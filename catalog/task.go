@@ -47,6 +47,8 @@ type Task struct {
 	DestinationText string            // redacted conninfo for display
 	Options         map[string]string // set by the operator; defaults are not stored
 	Tags            map[string]string
+	Flow            Flow      // limits the full phase
+	Mappings        []Mapping // names that Definition changes, for display
 	Description     string
 	StartAt         *time.Time
 	Confirm         []string // confirmed precheck items, or "*" for all
@@ -65,6 +67,25 @@ type Task struct {
 	Runtime json.RawMessage // the runner's durable notes: slot, publication, phase; nil until SetRuntime
 }
 
+// Flow limits the full phase; its zero value does not.
+type Flow struct {
+	MBPerSecond int      `json:"mb_per_second,omitempty"` // megabytes of 1024 × 1024 bytes
+	Windows     []Window `json:"windows,omitempty"`       // daily; none: all day
+}
+
+// Window is a daily range in minutes after midnight, [From, To). From > To passes midnight; To may be 1440.
+type Window struct {
+	From int `json:"from"`
+	To   int `json:"to"`
+}
+
+// Mapping is a name that differs between the sides, in its parts.
+type Mapping struct {
+	Kind        string   `json:"kind"` // schema, table, view, materialized view, sequence, column
+	Source      []string `json:"source"`
+	Destination []string `json:"destination"`
+}
+
 // Change is what comes with an event: the cause of a failure, and what the transition stores beside the state.
 type Change struct {
 	Error, Detail, Hint string          // of a fault or failure
@@ -77,14 +98,14 @@ type Change struct {
 
 // taskColumns are read by scanTask.
 const taskColumns = `id::text, name, mode, scope, definition, sql, source, destination, source_text, destination_text, options,
-	certificates, tags, description, start_at, confirm, created_at, created_by, state, desired, since, error, error_detail,
+	certificates, tags, flow, description, start_at, confirm, created_at, created_by, state, desired, since, error, error_detail,
 	error_hint, retries, runtime`
 
 func (c *Catalog) scanTask(row pgx.CollectableRow) (Task, error) {
 	var t Task
 	var source, destination, sealed []byte
 	err := row.Scan(&t.ID, &t.Name, &t.Mode, &t.Scope, &t.Definition, &t.SQL, &source, &destination, &t.SourceText,
-		&t.DestinationText, &t.Options, &sealed, &t.Tags, &t.Description, &t.StartAt, &t.Confirm, &t.CreatedAt, &t.CreatedBy,
+		&t.DestinationText, &t.Options, &sealed, &t.Tags, &t.Flow, &t.Description, &t.StartAt, &t.Confirm, &t.CreatedAt, &t.CreatedBy,
 		&t.State, &t.Desired, &t.Since, &t.Error, &t.ErrorDetail, &t.ErrorHint, &t.Retries, &t.Runtime)
 	if err != nil {
 		return Task{}, err
@@ -147,23 +168,27 @@ func (c *Catalog) description(t Task) ([]any, error) {
 	if confirm == nil {
 		confirm = []string{}
 	}
+	mappings, err := jsonArray(t.Mappings)
+	if err != nil {
+		return nil, err
+	}
 	return []any{
 		t.ID, t.Name, t.Mode, t.Scope, definition, t.SQL, c.key.seal(t.ID, "source", []byte(t.Source)),
 		c.key.seal(t.ID, "destination", []byte(t.Destination)), t.SourceText, t.DestinationText, shown, sealed, tags,
-		t.Description, t.StartAt, confirm, t.CreatedBy, options.DelayThreshold, options.HistoryRetention,
+		t.Flow, mappings, t.Description, t.StartAt, confirm, t.CreatedBy, options.DelayThreshold, options.HistoryRetention,
 	}, nil
 }
 
 const (
 	insertTask = `INSERT INTO pgsyncd.task (id, name, mode, scope, definition, sql, source, destination, source_text,
-		destination_text, options, certificates, tags, description, start_at, confirm, created_by, delay_threshold,
-		history_retention, state, desired)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+		destination_text, options, certificates, tags, flow, mappings, description, start_at, confirm, created_by,
+		delay_threshold, history_retention, state, desired)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 	RETURNING ` + taskColumns
 	updateTask = `UPDATE pgsyncd.task SET (name, mode, scope, definition, sql, source, destination, source_text,
-		destination_text, options, certificates, tags, description, start_at, confirm, created_by,
+		destination_text, options, certificates, tags, flow, mappings, description, start_at, confirm, created_by,
 		delay_threshold, history_retention)
-	= ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+	= ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 	WHERE id = $1`
 	insertHistory = `INSERT INTO pgsyncd.option_history (task_id, option, old_value, new_value, changed_by)
 	VALUES ($1, $2, $3, $4, $5)`

@@ -16,8 +16,10 @@ var documented = map[string]string{
 		"slot_wal_bytes rows_applied transactions_applied rows_per_s conflicts ddls retries error error_detail error_hint since updated_at",
 	"sync_progress": "task phase bar rate eta",
 	"sync_tables": "task source_schema source_table destination_schema destination_table state rows_estimated rows_copied " +
-		"bytes_copied inserts updates deletes truncates copy_lsn error started_at finished_at",
+		"bytes_copied inserts updates deletes truncates copy_lsn error started_at finished_at rows_ignored",
 	"sync_objects":           "task type source_name destination_name state statement error",
+	"sync_mappings":          "task kind source_name destination_name",
+	"sync_accounts":          "task role synchronized remarks",
 	"sync_prechecks":         "task run_at category item result found suggestion confirmed",
 	"sync_log":               "time task level event message detail",
 	"sync_conflicts":         "time task table kind key source_row destination_row lsn action",
@@ -28,7 +30,7 @@ var documented = map[string]string{
 	"sync_compare_tables": "run_id task source_table destination_table source_rows destination_rows result rows_missing " +
 		"rows_extra rows_different remarks",
 	"sync_schedules": "schedule task type cron time_zone enabled next_run last_run_id",
-	"sync_leftovers": "task side kind name cleanup_sql",
+	"sync_leftovers": "task side kind name cleanup_sql time",
 	"sync_users":     "name role created_at",
 }
 

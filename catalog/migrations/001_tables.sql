@@ -25,6 +25,8 @@ CREATE TABLE pgsyncd.task (
     options           jsonb NOT NULL,
     certificates      bytea,
     tags              jsonb NOT NULL,
+    flow              jsonb NOT NULL,
+    mappings          jsonb NOT NULL,
     description       text NOT NULL,
     start_at          timestamptz,
     confirm           text[] NOT NULL,
@@ -59,6 +61,8 @@ COMMENT ON COLUMN pgsyncd.task.destination_text IS 'Redacted connection string o
 COMMENT ON COLUMN pgsyncd.task.options IS 'Options that were set, certificates redacted';
 COMMENT ON COLUMN pgsyncd.task.certificates IS 'Encrypted options that hold certificates';
 COMMENT ON COLUMN pgsyncd.task.tags IS 'Tags';
+COMMENT ON COLUMN pgsyncd.task.flow IS 'Limit of the full phase, an empty object for none';
+COMMENT ON COLUMN pgsyncd.task.mappings IS 'Names that the definition changes, in parts';
 COMMENT ON COLUMN pgsyncd.task.description IS 'Comment of the operator';
 COMMENT ON COLUMN pgsyncd.task.start_at IS 'When a pending task starts';
 COMMENT ON COLUMN pgsyncd.task.confirm IS 'Confirmed precheck items, * for all';
@@ -148,6 +152,7 @@ CREATE TABLE pgsyncd.task_table (
     error              text NOT NULL,
     started_at         timestamptz,
     finished_at        timestamptz,
+    rows_ignored       bigint NOT NULL,
     PRIMARY KEY (task_id, source_schema, source_table)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE pgsyncd.task_table IS 'Source tables of a task';
@@ -168,6 +173,7 @@ COMMENT ON COLUMN pgsyncd.task_table.copy_lsn IS 'Position of the snapshot that 
 COMMENT ON COLUMN pgsyncd.task_table.error IS 'Why it failed';
 COMMENT ON COLUMN pgsyncd.task_table.started_at IS 'Begin of the copy';
 COMMENT ON COLUMN pgsyncd.task_table.finished_at IS 'End of the copy, indexes included';
+COMMENT ON COLUMN pgsyncd.task_table.rows_ignored IS 'Rows of the full phase that collided with others and were left out';
 
 CREATE TABLE pgsyncd.task_object (
     task_id          uuid NOT NULL REFERENCES pgsyncd.task ON DELETE CASCADE,
@@ -187,6 +193,19 @@ COMMENT ON COLUMN pgsyncd.task_object.destination_name IS 'Name in the destinati
 COMMENT ON COLUMN pgsyncd.task_object.state IS 'Outcome so far';
 COMMENT ON COLUMN pgsyncd.task_object.statement IS 'Statement run in the destination';
 COMMENT ON COLUMN pgsyncd.task_object.error IS 'Why it failed';
+
+CREATE TABLE pgsyncd.task_account (
+    task_id      uuid NOT NULL REFERENCES pgsyncd.task ON DELETE CASCADE,
+    role         text NOT NULL,
+    synchronized boolean NOT NULL,
+    remarks      text NOT NULL,
+    PRIMARY KEY (task_id, role)
+);
+COMMENT ON TABLE pgsyncd.task_account IS 'Roles a task carries, or was asked to carry';
+COMMENT ON COLUMN pgsyncd.task_account.task_id IS 'Task';
+COMMENT ON COLUMN pgsyncd.task_account.role IS 'Name of the role';
+COMMENT ON COLUMN pgsyncd.task_account.synchronized IS 'Whether the destination has it by now';
+COMMENT ON COLUMN pgsyncd.task_account.remarks IS 'What was not carried, and why';
 
 CREATE TABLE pgsyncd.precheck (
     task_id    uuid NOT NULL REFERENCES pgsyncd.task ON DELETE CASCADE,
@@ -265,7 +284,8 @@ CREATE TABLE pgsyncd.leftover (
     side        text NOT NULL CHECK (side IN ('source', 'destination')),
     kind        text NOT NULL,
     name        text NOT NULL,
-    cleanup_sql text NOT NULL
+    cleanup_sql text NOT NULL,
+    time        timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX leftover_task ON pgsyncd.leftover (task_id);
 COMMENT ON TABLE pgsyncd.leftover IS 'What a force stop could not remove; outlives its task';
@@ -276,6 +296,7 @@ COMMENT ON COLUMN pgsyncd.leftover.side IS 'source, destination';
 COMMENT ON COLUMN pgsyncd.leftover.kind IS 'Kind of object';
 COMMENT ON COLUMN pgsyncd.leftover.name IS 'Name of the object';
 COMMENT ON COLUMN pgsyncd.leftover.cleanup_sql IS 'Statement that removes or corrects it';
+COMMENT ON COLUMN pgsyncd.leftover.time IS 'When the task was stopped by force';
 
 CREATE TABLE pgsyncd.option (
     name          text PRIMARY KEY,

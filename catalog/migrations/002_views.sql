@@ -89,7 +89,7 @@ COMMENT ON COLUMN sync.sync_progress.eta IS 'Forecast of the rest of the full ph
 CREATE VIEW sync.sync_tables AS
 SELECT t.name AS task, s.source_schema, s.source_table, s.destination_schema, s.destination_table, s.state,
        s.rows_estimated, s.rows_copied, s.bytes_copied, s.inserts, s.updates, s.deletes, s.truncates,
-       nullif(s.copy_lsn, '') AS copy_lsn, nullif(s.error, '') AS error, s.started_at, s.finished_at
+       nullif(s.copy_lsn, '') AS copy_lsn, nullif(s.error, '') AS error, s.started_at, s.finished_at, s.rows_ignored
 FROM pgsyncd.task t JOIN pgsyncd.task_table s ON s.task_id = t.id;
 COMMENT ON VIEW sync.sync_tables IS 'Tables of each task';
 COMMENT ON COLUMN sync.sync_tables.task IS 'Name of the task';
@@ -109,6 +109,7 @@ COMMENT ON COLUMN sync.sync_tables.copy_lsn IS 'Position of the snapshot that wa
 COMMENT ON COLUMN sync.sync_tables.error IS 'Why the table failed';
 COMMENT ON COLUMN sync.sync_tables.started_at IS 'When its copy began';
 COMMENT ON COLUMN sync.sync_tables.finished_at IS 'When its copy ended, indexes included';
+COMMENT ON COLUMN sync.sync_tables.rows_ignored IS 'Rows of the full phase that collided with others and were left out; see the option full_conflicts';
 
 CREATE VIEW sync.sync_objects AS
 SELECT t.name AS task, o.type, o.source_name, o.destination_name, o.state, nullif(o.statement, '') AS statement,
@@ -119,9 +120,42 @@ COMMENT ON COLUMN sync.sync_objects.task IS 'Name of the task';
 COMMENT ON COLUMN sync.sync_objects.type IS 'Kind of object';
 COMMENT ON COLUMN sync.sync_objects.source_name IS 'Name in the source';
 COMMENT ON COLUMN sync.sync_objects.destination_name IS 'Name in the destination';
-COMMENT ON COLUMN sync.sync_objects.state IS 'Outcome so far';
+COMMENT ON COLUMN sync.sync_objects.state IS 'created, existed (taken as it is), failed, excluded (never created; error says why)';
 COMMENT ON COLUMN sync.sync_objects.statement IS 'Statement run in the destination';
-COMMENT ON COLUMN sync.sync_objects.error IS 'Why the object failed';
+COMMENT ON COLUMN sync.sync_objects.error IS 'Why the object failed or is excluded';
+
+-- What the definition says is known from the beginning, the names of other objects once the full phase has made them.
+CREATE VIEW sync.sync_mappings AS
+SELECT t.name AS task, m.kind, m.source_name, m.destination_name
+FROM pgsyncd.task t CROSS JOIN LATERAL (
+    SELECT d.kind, (SELECT string_agg(quote_ident(part), '.' ORDER BY n) FROM unnest(d.source) WITH ORDINALITY AS p(part, n)),
+           (SELECT string_agg(quote_ident(part), '.' ORDER BY n) FROM unnest(d.destination) WITH ORDINALITY AS p(part, n))
+    FROM jsonb_to_recordset(t.mappings) AS d(kind text, source text[], destination text[])
+    UNION
+    SELECT 'table', quote_ident(source_schema) || '.' || quote_ident(source_table),
+           quote_ident(destination_schema) || '.' || quote_ident(destination_table)
+    FROM pgsyncd.task_table
+    WHERE task_id = t.id AND (source_schema, source_table) IS DISTINCT FROM (destination_schema, destination_table)
+    UNION
+    SELECT CASE WHEN type LIKE '%CONSTRAINT' THEN 'constraint' ELSE lower(type) END, source_name, destination_name
+    FROM pgsyncd.task_object
+    WHERE task_id = t.id AND source_name <> destination_name
+          AND type IN ('VIEW', 'MATERIALIZED VIEW', 'SEQUENCE', 'INDEX', 'CONSTRAINT', 'CHECK CONSTRAINT', 'FK CONSTRAINT')
+) AS m(kind, source_name, destination_name);
+COMMENT ON VIEW sync.sync_mappings IS 'Names that differ between source and destination';
+COMMENT ON COLUMN sync.sync_mappings.task IS 'Name of the task';
+COMMENT ON COLUMN sync.sync_mappings.kind IS 'schema, table, view, materialized view, sequence, column, index, constraint';
+COMMENT ON COLUMN sync.sync_mappings.source_name IS 'Name in the source';
+COMMENT ON COLUMN sync.sync_mappings.destination_name IS 'Name in the destination';
+
+CREATE VIEW sync.sync_accounts AS
+SELECT t.name AS task, a.role, a.synchronized, nullif(a.remarks, '') AS remarks
+FROM pgsyncd.task t JOIN pgsyncd.task_account a ON a.task_id = t.id;
+COMMENT ON VIEW sync.sync_accounts IS 'Roles of each task, as the clause ACCOUNTS chose them';
+COMMENT ON COLUMN sync.sync_accounts.task IS 'Name of the task';
+COMMENT ON COLUMN sync.sync_accounts.role IS 'Name of the role';
+COMMENT ON COLUMN sync.sync_accounts.synchronized IS 'Whether the destination has the role';
+COMMENT ON COLUMN sync.sync_accounts.remarks IS 'What is not carried, and why';
 
 CREATE VIEW sync.sync_prechecks AS
 SELECT t.name AS task, p.run_at, p.category, p.item, p.result, p.found, nullif(p.suggestion, '') AS suggestion,
@@ -240,13 +274,15 @@ COMMENT ON COLUMN sync.sync_schedules.next_run IS 'Time of the next run';
 COMMENT ON COLUMN sync.sync_schedules.last_run_id IS 'Last run it started';
 
 CREATE VIEW sync.sync_leftovers AS
-SELECT task, side, kind, name, cleanup_sql FROM pgsyncd.leftover;
+SELECT coalesce(t.name, l.task) AS task, l.side, l.kind, l.name, l.cleanup_sql, l.time
+FROM pgsyncd.leftover l LEFT JOIN pgsyncd.task t ON t.id = l.task_id;
 COMMENT ON VIEW sync.sync_leftovers IS 'Objects that a force stop could not remove';
 COMMENT ON COLUMN sync.sync_leftovers.task IS 'Name of the task, which may exist no more';
 COMMENT ON COLUMN sync.sync_leftovers.side IS 'source, destination';
 COMMENT ON COLUMN sync.sync_leftovers.kind IS 'Kind of object';
 COMMENT ON COLUMN sync.sync_leftovers.name IS 'Name of the object';
 COMMENT ON COLUMN sync.sync_leftovers.cleanup_sql IS 'Statement that removes or corrects it, to be run on that side';
+COMMENT ON COLUMN sync.sync_leftovers.time IS 'When the task was stopped by force';
 
 CREATE VIEW sync.sync_users AS
 SELECT name, role, created_at FROM pgsyncd.daemon_user;
