@@ -220,15 +220,15 @@ func (a *anchor) postponed(copied map[string]pglogrepl.LSN) (left map[schema.Nam
 	units := map[schema.Name]bool{}
 	for i := range a.inv.Tables {
 		t := &a.inv.Tables[i]
-		name := unitName(a.inv, t)
-		if _, done := copied[name.String()]; !done && a.changed[t.Name] {
+		name := topmost(a.inv, t).Target
+		if _, done := copied[unitKey(name)]; !done && a.changed[t.Name] {
 			units[name] = true
 		}
 		retry = retry || a.gone[t.Name]
 	}
 	left = map[schema.Name]bool{}
 	for i := range a.inv.Tables {
-		if t := &a.inv.Tables[i]; units[unitName(a.inv, t)] {
+		if t := &a.inv.Tables[i]; units[topmost(a.inv, t).Target] {
 			left[t.Name] = true
 		}
 	}

@@ -14,6 +14,9 @@ import (
 // that brings or could bring some. Only with that mark is a table ever emptied that holds rows.
 func claimKey(table schema.Name) string { return ledger.ClaimPrefix + table.String() }
 
+// unitKey is what a finished unit is called in the ledger; table is the destination's.
+func unitKey(table schema.Name) string { return ledger.UnitPrefix + table.String() }
+
 // UnitError says why a table may not be filled.
 type UnitError struct {
 	Table  schema.Name
@@ -95,7 +98,7 @@ func (j *job) claims(ctx context.Context, tx pgx.Tx, u *unit) (others int, busy,
 	err = tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE o.task <> $2::uuid),
 			coalesce(bool_or(o.task <> $2::uuid AND c.task IS NULL), false), coalesce(bool_or(o.task = $2::uuid), false)
 		FROM pgsyncd.objects o LEFT JOIN pgsyncd.copied c ON c.task = o.task AND c.unit = $3
-		WHERE o.key = $1`, claimKey(u.name), j.cfg.Task, u.name.String()).Scan(&others, &busy, &mine)
+		WHERE o.key = $1`, claimKey(u.name), j.cfg.Task, unitKey(u.name)).Scan(&others, &busy, &mine)
 	if err != nil {
 		err = fmt.Errorf("read claims on table %s: %w", u.name, err)
 	}
@@ -167,7 +170,7 @@ func (j *job) findBlocked(ctx context.Context, dest *schema.Inventory, units []*
 	for i := range dest.Tables {
 		for _, oid := range referenced {
 			if dest.Tables[i].OID == oid {
-				blocked[unitName(dest, &dest.Tables[i])] = true
+				blocked[topmost(dest, &dest.Tables[i]).Name] = true
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 )
 
 // Format is how rows travel from COPY TO to COPY FROM.
@@ -34,6 +35,16 @@ const (
 	ExistingReplace Existing = "replace" // what exists is dropped first, unless something else depends on it
 )
 
+// Conflicts is what becomes of rows that collide with others under a unique or exclusion constraint of the destination, where
+// the task adds rows to a table or several source tables go into one.
+type Conflicts string
+
+// Values of Config.Conflicts.
+const (
+	ConflictsIgnore Conflicts = "ignore" // the row that is there stays, the other is left out and counted
+	ConflictsError  Conflicts = "error"  // the table is not copied
+)
+
 // Config says what to copy. Everything without a default is required.
 type Config struct {
 	Task                string // UUID, the key of the ledger
@@ -44,13 +55,20 @@ type Config struct {
 	// the call. Both empty: the copy alone is wanted.
 	Slot, Publication string
 
-	Workers          int      // pairs of connections that copy rows
-	IndexWorkers     int      // connections that build indexes
-	SplitAbove       int64    // bytes; a larger table is copied in parts. 0 or less: never
-	Format           Format   // default FormatAuto
-	ExistingObjects  Existing // default ExistingFail
-	Indexes          bool     // all indexes, not only those behind constraints
-	PopulateMatviews bool     // refresh materialized views that are populated on the source
+	Workers          int       // pairs of connections that copy rows
+	IndexWorkers     int       // connections that build indexes
+	SplitAbove       int64     // bytes; a larger table is copied in parts. 0 or less: never
+	Format           Format    // default FormatAuto
+	ExistingObjects  Existing  // default ExistingFail
+	Conflicts        Conflicts // default ConflictsIgnore
+	Indexes          bool      // all indexes, not only those behind constraints
+	PopulateMatviews bool      // refresh materialized views that are populated on the source
+	LargeObjects     bool      // copy large objects; with a selection of the whole database only
+
+	// Roles makes the roles that objects will belong to and be granted to, and returns the names of those that owners and
+	// privileges may be carried for. It is called in every run, before the structure is planned, with sessions that are idle.
+	// nil: no owners and privileges are carried.
+	Roles func(ctx context.Context, src, dst *pgx.Conn) (roles []string, err error)
 
 	WorkDir string  // for what pg_dump needs on disk
 	Limiter Limiter // default: no limit
@@ -101,9 +119,10 @@ const (
 type TableProgress struct {
 	Source, Destination     schema.Name
 	State                   TableState
-	RowsEstimated           int64
+	RowsEstimated           int64 // where rows are filtered no more than a bound
 	BytesEstimated          int64 // on the source's disk
 	RowsCopied, BytesCopied int64 // bytes of COPY data
+	RowsIgnored             int64 // collided with rows that stayed; not among RowsCopied
 	LSN                     pglogrepl.LSN
 	Error                   string
 	StartedAt, FinishedAt   time.Time // zero until then
@@ -123,6 +142,7 @@ const (
 // ObjectProgress is one entry of the structure.
 type ObjectProgress struct {
 	Type, Name string // as pg_dump calls them
+	Target     string // its name in the destination
 	State      ObjectState
 	Statement  string
 	Error      string
@@ -145,6 +165,9 @@ func (c *Config) validate() error {
 	if c.ExistingObjects == "" {
 		c.ExistingObjects = ExistingFail
 	}
+	if c.Conflicts == "" {
+		c.Conflicts = ConflictsIgnore
+	}
 	for _, f := range []struct {
 		name string
 		bad  bool
@@ -159,6 +182,7 @@ func (c *Config) validate() error {
 		{"Format", c.Format != FormatAuto && c.Format != FormatBinary && c.Format != FormatText},
 		{"ExistingObjects", c.ExistingObjects != ExistingFail && c.ExistingObjects != ExistingUse &&
 			c.ExistingObjects != ExistingAppend && c.ExistingObjects != ExistingReplace},
+		{"Conflicts", c.Conflicts != ConflictsIgnore && c.Conflicts != ConflictsError},
 		{"WorkDir", c.WorkDir == ""},
 		{"Report", c.Report == nil},
 		{"Logger", c.Logger == nil},
@@ -167,7 +191,8 @@ func (c *Config) validate() error {
 			return fmt.Errorf("fullcopy: Config.%s is missing or invalid", f.name)
 		}
 	}
-	if !c.Selection.All && len(c.Selection.Tables) == 0 {
+	s := c.Selection
+	if !s.All && len(s.Schemas)+len(s.Tables)+len(s.Patterns)+len(s.Views)+len(s.Matviews)+len(s.Sequences) == 0 {
 		return errors.New("fullcopy: Config.Selection selects nothing")
 	}
 	return nil

@@ -164,7 +164,8 @@ func TestPartitions(t *testing.T) {
 				equal(t, leaf, value[int](t, w.dst, sql), value[int](t, w.src, sql))
 			}
 			equal(t, "units", value[string](t, w.dst, `SELECT string_agg(unit, ' ' ORDER BY unit COLLATE "C") FROM pgsyncd.copied`),
-				`"public"."events rest" "public"."events" "public"."events_2020" "public"."events_2021_a" "public"."events_2021_b" "public"."nothing"`)
+				`"public"."events rest" "public"."events" "public"."events_2020" "public"."events_2021_a" "public"."events_2021_b" "public"."nothing" `+
+					`INTO "public"."events" INTO "public"."nothing"`)
 			equal(t, "published", value[string](t, w.src, `SELECT string_agg(prrelid::regclass::text, ' ' ORDER BY prrelid::regclass::text) FROM pg_publication_rel
 				WHERE prpubid = (SELECT oid FROM pg_publication WHERE pubname = $1)`, w.cfg.Publication), "events nothing")
 		})
@@ -209,5 +210,5 @@ func TestPartitionBranch(t *testing.T) {
 	w.run(t)
 	testenv.MustEqual(t, w.src, w.dst, "public.events_2021")
 	equal(t, "units", value[string](t, w.dst, "SELECT string_agg(unit, ' ' ORDER BY unit) FROM pgsyncd.copied"),
-		`"public"."events_2021" "public"."events_2021_a" "public"."events_2021_b"`)
+		`"public"."events_2021" "public"."events_2021_a" "public"."events_2021_b" INTO "public"."events_2021"`)
 }

@@ -95,9 +95,12 @@ func (e *TablesError) Detail() string {
 // Hint is the advice of the first table that has one.
 func (e *TablesError) Hint() string {
 	for _, f := range e.Failures {
-		var unit *UnitError
-		if errors.As(f.Err, &unit) {
-			return unit.Hint()
+		var advice interface {
+			error
+			Hint() string
+		}
+		if errors.As(f.Err, &advice) {
+			return advice.Hint()
 		}
 	}
 	return "Make the destination accept the rows, then resume the task: only these tables are copied again."

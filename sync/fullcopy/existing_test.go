@@ -47,20 +47,26 @@ func TestObjectsRefused(t *testing.T) {
 func TestConstraintRefused(t *testing.T) {
 	t.Parallel()
 	w := setup(t, `CREATE TABLE a (id int PRIMARY KEY, t text UNIQUE); INSERT INTO a VALUES (1, 'x');
-		CREATE TABLE b (a int REFERENCES a, c text); CREATE INDEX i ON b (c)`)
+		CREATE TABLE b (a int REFERENCES a, c text UNIQUE); CREATE INDEX i ON b (c); INSERT INTO b VALUES (1, 'x')`)
 	w.cfg.ExistingObjects = fullcopy.ExistingAppend
-	exec(t, w.dst, "CREATE TABLE a (id int, t text); INSERT INTO a VALUES (1, 'y')")
+	exec(t, w.dst, "CREATE TABLE a (id int, t text); INSERT INTO a VALUES (1, 'y'), (1, 'z')")
 	_, err := fullcopy.Run(t.Context(), w.cfg)
 	objects := objectsError(t, err)
 	var failed []string
 	for _, f := range objects.Failures {
 		failed = append(failed, f.Name)
 	}
-	equal(t, "failures", failed, []string{`"public"."a a_pkey"`, `"public"."b b_a_fkey"`})
-	exec(t, w.dst, "DELETE FROM a WHERE t = 'y'")
+	equal(t, "failures", failed, []string{`"public"."a a_pkey"`})
+	tables := new(fullcopy.TablesError)
+	if !errors.As(err, &tables) || len(tables.Failures) != 1 {
+		t.Fatalf("got %v", err)
+	}
+	equal(t, "rows that could collide are not added", value[int](t, w.dst, "SELECT count(*) FROM a"), 2)
+	testenv.MustEqual(t, w.src, w.dst, "public.b")
+	exec(t, w.dst, "DELETE FROM a")
 	w.run(t)
 	testenv.MustEqual(t, w.src, w.dst)
-	equal(t, "constraints", value[int](t, w.dst, "SELECT count(*) FROM pg_constraint WHERE connamespace = 'public'::regnamespace"), 3)
+	equal(t, "constraints", value[int](t, w.dst, "SELECT count(*) FROM pg_constraint WHERE connamespace = 'public'::regnamespace"), 4)
 }
 
 func TestExistingUse(t *testing.T) {

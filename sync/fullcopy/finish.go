@@ -9,31 +9,42 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// finish does what needs all tables: foreign keys, triggers and the like, materialized views, sequences.
-func (j *job) finish(ctx context.Context, o *objects, plan *schema.Plan) error {
+// finish does what needs all tables: foreign keys, triggers and the like, materialized views, sequences. Where rows are
+// missing it does what does not need those.
+func (j *job) finish(ctx context.Context, o *objects, plan *schema.Plan, inv *schema.Inventory, l layout) error {
 	if err := o.all(ctx, j.dst, PhaseFinish, plan.After); err != nil {
 		return err
 	}
-	if j.cfg.PopulateMatviews {
+	if j.cfg.PopulateMatviews && !o.partial {
 		for _, name := range plan.Matviews {
-			e := schema.Entry{
-				Desc: "POPULATION OF MATERIALIZED VIEW", Namespace: name.Schema, Tag: name.Name,
-				Definition: "REFRESH MATERIALIZED VIEW " + name.String(),
-			}
-			if err := o.create(ctx, j.dst, e); err != nil {
+			if err := o.create(ctx, j.dst, populate(inv, name)); err != nil {
 				return err
 			}
 		}
 	}
-	if err := j.setSequences(ctx, o, plan.Sequences); err != nil {
+	if err := j.setSequences(ctx, o, plan.Sequences, l); err != nil {
 		return err
 	}
 	return o.err()
 }
 
+// populate is what fills a materialized view.
+func populate(inv *schema.Inventory, name schema.Name) schema.Entry {
+	target := name
+	for _, m := range inv.Matviews {
+		if m.Name == name {
+			target = m.Target
+		}
+	}
+	return schema.Entry{
+		Desc: "POPULATION OF MATERIALIZED VIEW", Namespace: name.Schema, Tag: name.Name, Target: target.String(),
+		Definition: "REFRESH MATERIALIZED VIEW " + target.String(),
+	}
+}
+
 // setSequences sets the values the source has now: sequences stand outside transactions, so no snapshot shows them, and they
-// may only be ahead of the rows.
-func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name) error {
+// may only be ahead of the rows. A sequence that several go on from gets the value farthest ahead.
+func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name, l layout) error {
 	if len(names) == 0 {
 		return nil
 	}
@@ -41,27 +52,38 @@ func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name)
 	if err != nil {
 		return err
 	}
+	set := map[schema.Name]bool{}
 	for _, s := range values {
-		err := pgx.BeginFunc(ctx, j.dst, func(tx pgx.Tx) error { return j.setSequence(ctx, tx, s) })
+		target, ok := l.values[s.Name]
+		if !ok {
+			continue
+		}
+		forward := set[target] || j.cfg.ExistingObjects == ExistingAppend
+		set[target] = true
+		err := pgx.BeginFunc(ctx, j.dst, func(tx pgx.Tx) error { return setSequence(ctx, tx, s, target, forward) })
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case concernsTable(err):
-			o.failures = append(o.failures, ObjectFailure{Type: "SEQUENCE VALUE", Name: s.Name.String(), Err: err})
+			e := schema.Entry{Desc: "SEQUENCE VALUE", Namespace: s.Name.Schema, Tag: s.Name.Name, Target: target.String()}
+			p := progressOf(e)
+			p.State, p.Error = ObjectFailed, err.Error()
+			o.fail(e, p, err)
+			o.cfg.Report.Object(p)
 		default:
-			return fmt.Errorf("set sequence %s: %w", s.Name, err)
+			return fmt.Errorf("set sequence %s: %w", target, err)
 		}
 	}
 	return nil
 }
 
-// setSequence sets one value. Where others may draw from the same sequence it only moves on.
-func (j *job) setSequence(ctx context.Context, tx pgx.Tx, s schema.Sequence) error {
-	if j.cfg.ExistingObjects == ExistingAppend {
+// setSequence sets one value. Where others draw from the same sequence it only moves on.
+func setSequence(ctx context.Context, tx pgx.Tx, s schema.Sequence, target schema.Name, forward bool) error {
+	if forward {
 		var last int64
 		var called bool
-		if err := tx.QueryRow(ctx, "SELECT last_value, is_called FROM "+s.Name.String()).Scan(&last, &called); err != nil {
+		if err := tx.QueryRow(ctx, "SELECT last_value, is_called FROM "+target.String()).Scan(&last, &called); err != nil {
 			return err
 		}
 		ahead := last > s.LastValue
@@ -72,6 +94,6 @@ func (j *job) setSequence(ctx context.Context, tx pgx.Tx, s schema.Sequence) err
 			return nil
 		}
 	}
-	_, err := tx.Exec(ctx, "SELECT pg_catalog.setval($1::text::pg_catalog.regclass, $2, $3)", s.Name.String(), s.LastValue, s.IsCalled)
+	_, err := tx.Exec(ctx, "SELECT pg_catalog.setval($1::text::pg_catalog.regclass, $2, $3)", target.String(), s.LastValue, s.IsCalled)
 	return err
 }

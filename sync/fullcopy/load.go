@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +157,12 @@ func (p *pair) transfer(ctx context.Context, w *load) error {
 		}
 	}
 	for _, piece := range w.pieces {
-		if err := p.copy(ctx, piece, w.freeze); err != nil {
+		if w.unit.staged {
+			err = p.copyStaged(ctx, tx, piece)
+		} else {
+			_, err = p.copy(ctx, piece, piece.feed.target, w.freeze)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -192,26 +198,29 @@ func (p *pair) complete(ctx context.Context, w *load) error {
 	return nil
 }
 
-// markCopied records the unit, and each partition by its own name: it may be attached elsewhere before the stream comes to the
-// changes that its copy shows. What is attached later is known by its absence.
+// markCopied records the unit, and each source table by its own name: a partition may be attached elsewhere before the stream
+// comes to the changes that its copy shows. What is attached later is known by its absence.
 func (j *job) markCopied(ctx context.Context, tx pgx.Tx, u *unit) error {
-	names := []schema.Name{u.name}
+	keys := []string{unitKey(u.name)}
+	for _, t := range u.roots {
+		keys = append(keys, t.Name.String())
+	}
 	for _, f := range u.feeds {
-		if f.source.Name != u.name {
-			names = append(names, f.source.Name)
+		if !slices.Contains(u.roots, f.source) {
+			keys = append(keys, f.source.Name.String())
 		}
 	}
-	for _, n := range names {
-		if err := ledger.MarkCopied(ctx, tx, j.cfg.Task, n.String(), u.lsn); err != nil {
+	for _, key := range keys {
+		if err := ledger.MarkCopied(ctx, tx, j.cfg.Task, key, u.lsn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// copy relays one piece.
-func (p *pair) copy(ctx context.Context, piece piece, freeze bool) error {
-	out, in := p.statements(piece, freeze)
+// copy relays one piece into the target and returns the number of its rows.
+func (p *pair) copy(ctx context.Context, piece piece, target schema.Name, freeze bool) (rows int64, err error) {
+	out, in := p.statements(piece, target, freeze)
 	moved := p.tables.begin(piece.feed)
 	r := relay{
 		source: p.source.PgConn(), destination: p.destination.PgConn(), out: out, in: in,
@@ -225,10 +234,10 @@ func (p *pair) copy(ctx context.Context, piece piece, freeze bool) error {
 			return nil
 		},
 	}
-	rows, err := r.run(ctx)
+	rows, err = r.run(ctx)
 	moved.end(rows, err)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// Read past the snapshot, and under the lock this session has by now.
 	var node uint32
@@ -237,7 +246,7 @@ func (p *pair) copy(ctx context.Context, piece piece, freeze bool) error {
 	if err == nil && node != t.Filenode {
 		err = errMoved
 	}
-	return err
+	return rows, err
 }
 
 // String names the load in messages.
@@ -252,9 +261,10 @@ func (w *load) String() string {
 // the task as a whole.
 func concernsTable(err error) bool {
 	var unit *UnitError
+	var refused refusal
 	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &unit), errors.Is(err, errCount):
+	case errors.As(err, &unit), errors.As(err, &refused), errors.Is(err, errCount):
 		return true
 	case errors.As(err, &pg):
 		// Connection, transaction state, deadlock, resources, intervention, locks, the disk.

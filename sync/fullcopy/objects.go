@@ -17,27 +17,32 @@ import (
 // objects creates the entries of one archive and remembers which the destination refused.
 type objects struct {
 	*job
-	skip map[int]bool // entries left for a later round, or for good
+	skip    map[int]bool    // entries left for a later round, or for good, with all that depends on them
+	merged  map[string]bool // keys of entries whose object another entry makes
+	partial bool            // rows of some tables are missing
 
 	mu       sync.Mutex
-	failed   map[int]bool
+	failed   map[int]error
 	failures []ObjectFailure
 }
 
 // newObjects leaves out the tables that left accepts and the partitions that the layout does not want, with all that depends
-// on them, and the indexes of tables that the destination divides in its own way.
+// on them, the indexes of tables that the destination divides in its own way, and what belongs to tables that others stand for.
 func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(schema.Name) bool, l layout) *objects {
-	o := &objects{job: j, skip: map[int]bool{}, failed: map[int]bool{}}
-	indexes := map[int]bool{}
+	o := &objects{job: j, skip: map[int]bool{}, merged: map[string]bool{}, failed: map[int]error{}}
+	indexes := map[int]string{} // keys
 	// The archive is in order of dependency.
 	for _, e := range archive.Entries {
-		indexes[e.ID] = e.Desc == "INDEX" || e.Desc == "CONSTRAINT"
+		if e.Desc == "INDEX" || e.Desc == "CONSTRAINT" {
+			indexes[e.ID] = e.Key()
+		}
 		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
 		gone := e.Desc == "TABLE" && (left(name) || l.absent[name])
 		if gone || slices.ContainsFunc(e.Depends, func(id int) bool { return o.skip[id] }) {
 			o.skip[e.ID] = true
 		}
 	}
+	o.merge(plan, l)
 	for _, e := range plan.After {
 		if l.own[e.Table] && (e.Desc == "INDEX" || e.Desc == "CONSTRAINT") {
 			o.skip[e.ID] = true
@@ -50,7 +55,7 @@ func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(s
 		}
 		made := map[int]bool{}
 		for _, id := range e.Depends {
-			if indexes[id] && !o.skip[id] {
+			if key := indexes[id]; key != "" && !o.skip[id] && !o.merged[key] {
 				made[id] = true
 			}
 		}
@@ -61,9 +66,25 @@ func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(s
 	return o
 }
 
+// merge finds the objects that others of the same name in the destination stand for: of several tables or sequences that become
+// one the first is made with all that belongs to it, of other objects the first of those that are made by the same statement.
+func (o *objects) merge(plan *schema.Plan, l layout) {
+	seen := map[string]bool{}
+	for _, e := range slices.Concat(plan.Before, plan.Indexes, plan.Constraints, plan.After) {
+		statement := e.Desc + " " + e.Definition
+		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
+		switch {
+		case l.twins[e.Table], strings.HasPrefix(e.Desc, "SEQUENCE") && l.twins[name], seen[statement]:
+			o.merged[e.Key()] = true
+		case !o.skip[e.ID]:
+			seen[statement] = o.cfg.Selection.Maps()
+		}
+	}
+}
+
 // wanted leaves out what is skipped.
 func (o *objects) wanted(entries []schema.Entry) []schema.Entry {
-	return slices.DeleteFunc(slices.Clone(entries), func(e schema.Entry) bool { return o.skip[e.ID] })
+	return slices.DeleteFunc(slices.Clone(entries), func(e schema.Entry) bool { return o.skip[e.ID] || o.merged[e.Key()] })
 }
 
 // all creates entries one after the other.
@@ -99,6 +120,33 @@ func (o *objects) err() error {
 	return &ObjectsError{failures}
 }
 
+// broken are the destination tables whose structure is not complete, with the reason. Rows cannot wait for less, and need not
+// wait for more: what a column's default or another table lacks is no concern of theirs.
+func (o *objects) broken(plan *schema.Plan, inv *schema.Inventory) map[schema.Name]error {
+	units := map[schema.Name]error{}
+	for _, e := range o.wanted(plan.Before) {
+		if t := inv.Table(e.Table); t != nil && (e.Desc == "TABLE" || e.Desc == "TABLE ATTACH") {
+			if err := o.failure(e); err != nil {
+				units[topmost(inv, t).Target] = fmt.Errorf("%s could not be made: %w", t.Target, err)
+			}
+		}
+	}
+	return units
+}
+
+// postpone leaves to a further run what needs rows that are not there: whatever depends on a table of the units, everything
+// that reads tables in ways no dependency tells of, and event triggers, which would fire on what is still to be made.
+func (o *objects) postpone(archive *schema.Archive, inv *schema.Inventory, incomplete map[schema.Name]bool) {
+	for _, e := range archive.Entries {
+		t := inv.Table(schema.Name{Schema: e.Namespace, Name: e.Tag})
+		waits := e.Desc == "TABLE" && t != nil && incomplete[topmost(inv, t).Target]
+		if waits || e.Desc == "EVENT TRIGGER" || slices.ContainsFunc(e.Depends, func(id int) bool { return o.skip[id] }) {
+			o.skip[e.ID] = true
+		}
+	}
+	o.partial = true
+}
+
 // existedPrefix marks objects that are done with because they existed, and that are not the task's own.
 const existedPrefix = "EXISTED "
 
@@ -108,9 +156,10 @@ func (o *objects) create(ctx context.Context, conn *pgx.Conn, e schema.Entry) er
 	if o.marks.has(e.Key()) || o.marks.has(existedPrefix+e.Key()) {
 		return nil
 	}
-	err := o.once(ctx, conn, e.Key(), e.Definition)
-	progress := ObjectProgress{
-		Type: e.Desc, Name: schema.Name{Schema: e.Namespace, Name: e.Tag}.String(), State: ObjectCreated, Statement: e.Definition,
+	progress := progressOf(e)
+	err := error(refusal(e.Refused))
+	if e.Refused == "" {
+		err = o.once(ctx, conn, e.Key(), e.Definition)
 	}
 	switch {
 	case err == nil:
@@ -121,16 +170,44 @@ func (o *objects) create(ctx context.Context, conn *pgx.Conn, e schema.Entry) er
 		}
 	case concernsTable(err):
 		progress.State, progress.Error = ObjectFailed, err.Error()
-		o.mu.Lock()
-		dependent := slices.ContainsFunc(e.Depends, func(id int) bool { return o.failed[id] })
-		o.failed[e.ID] = true
-		o.failures = append(o.failures, ObjectFailure{e.Desc, progress.Name, e.Definition, err, dependent})
-		o.mu.Unlock()
+		o.fail(e, progress, err)
 	default:
 		return fmt.Errorf("create %s %s: %w", e.Desc, progress.Name, err)
 	}
 	o.cfg.Report.Object(progress)
 	return nil
+}
+
+// progressOf is what is reported of an entry that is made.
+func progressOf(e schema.Entry) ObjectProgress {
+	p := ObjectProgress{
+		Type: e.Desc, Name: schema.Name{Schema: e.Namespace, Name: e.Tag}.String(), Target: e.Target, State: ObjectCreated, Statement: e.Definition,
+	}
+	if p.Target == "" {
+		p.Target = p.Name
+	}
+	return p
+}
+
+// refusal is why an entry cannot be made under its name in the destination.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// fail remembers that an entry was refused.
+func (o *objects) fail(e schema.Entry, p ObjectProgress, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	dependent := slices.ContainsFunc(e.Depends, func(id int) bool { return o.failed[id] != nil })
+	o.failed[e.ID] = err
+	o.failures = append(o.failures, ObjectFailure{p.Type, p.Name, e.Definition, err, dependent})
+}
+
+// failure is why an entry was refused, or nil.
+func (o *objects) failure(e schema.Entry) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed[e.ID]
 }
 
 // once executes sql, which may be empty, and marks key as done.
@@ -187,7 +264,7 @@ var kept = map[string]bool{
 
 // replace drops whatever stands in the way of the entries that are not created yet, the last first, all in one transaction.
 // Nothing that others depend on is dropped, and no table that another task puts rows into.
-func (o *objects) replace(ctx context.Context, conn *pgx.Conn, entries []schema.Entry) error {
+func (o *objects) replace(ctx context.Context, conn *pgx.Conn, inv *schema.Inventory, entries []schema.Entry) error {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return err
@@ -197,12 +274,12 @@ func (o *objects) replace(ctx context.Context, conn *pgx.Conn, entries []schema.
 		return err
 	}
 	for _, e := range slices.Backward(o.wanted(entries)) {
-		if e.Drop == "" || kept[e.Desc] || o.marks.has(e.Key()) {
+		if e.Drop == "" || e.Refused != "" || kept[e.Desc] || o.marks.has(e.Key()) {
 			continue
 		}
 		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
-		if e.Desc == "TABLE" && claimed[claimKey(name)] {
-			o.failures = append(o.failures, ObjectFailure{e.Desc, name.String(), e.Drop, errForeignRows(name), false})
+		if t := inv.Table(name); e.Desc == "TABLE" && t != nil && claimed[claimKey(t.Target)] {
+			o.failures = append(o.failures, ObjectFailure{e.Desc, name.String(), e.Drop, errForeignRows(t.Target), false})
 			continue
 		}
 		err := pgx.BeginFunc(ctx, tx, func(sub pgx.Tx) error {

@@ -19,7 +19,8 @@ type tables struct {
 	known   map[schema.Name]*TableProgress
 	done    int // rows committed
 	refused []TableFailure
-	yielded bool // a unit was left to the next round
+	yielded bool          // a unit was left to the next round
+	waiting []schema.Name // units whose structure is not complete
 }
 
 func newTables(report Reporter) *tables {
@@ -30,10 +31,10 @@ func newTables(report Reporter) *tables {
 func (t *tables) expect(units []*unit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refused, t.yielded = nil, false
+	t.refused, t.yielded, t.waiting = nil, false, nil
 	for _, u := range units {
 		for _, f := range u.feeds {
-			if t.known[f.source.Name] == nil {
+			if p := t.known[f.source.Name]; p == nil || p.State != TableDone { // parts that came in an earlier round are removed
 				t.known[f.source.Name] = &TableProgress{Source: f.source.Name, State: TablePending}
 			}
 			p := t.known[f.source.Name]
@@ -96,6 +97,33 @@ func (t *tables) refuse(u *unit, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.refused = append(t.refused, TableFailure{Table: u.name, Err: err})
+}
+
+// wait records that a unit is not copied because its structure is not complete; what is wrong with that is told elsewhere.
+func (t *tables) wait(u *unit, err error) {
+	t.each(u, func(p *TableProgress) { p.State, p.Error = TableFailed, err.Error() })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting = append(t.waiting, u.name)
+}
+
+// incomplete are the units that could not be copied.
+func (t *tables) incomplete() map[schema.Name]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	units := map[schema.Name]bool{}
+	for _, name := range t.waiting {
+		units[name] = true
+	}
+	for _, f := range t.refused {
+		units[f.Table] = true
+	}
+	return units
+}
+
+// ignored corrects what was counted of a table by the rows that turned out to be there already.
+func (t *tables) ignored(f *feed, stored, ignored int64) {
+	t.change(f.source.Name, func(p *TableProgress) { p.RowsCopied, p.RowsIgnored = stored, ignored })
 }
 
 // giveWay leaves a unit to the next round.

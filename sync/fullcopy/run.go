@@ -168,30 +168,42 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	maps.DeleteFunc(a.late, func(n schema.Name, _ bool) bool { _, excluded := plan.Excludes(n); return excluded })
 	j.tellLeftOut(plan, a.late)
 	out := func(n schema.Name) bool { _, excluded := plan.Excludes(n); return excluded || left[n] || a.late[n] }
-	l, err := j.readLayout(ctx, a.inv)
+	l, err := j.readLayout(ctx, a.inv, out)
 	if err != nil {
 		return false, err
 	}
 	o := j.newObjects(archive, plan, out, l)
-	if err := j.createBefore(ctx, o, archive, plan); err != nil {
+	if err := j.createBefore(ctx, o, archive, plan, a.inv); err != nil {
 		return false, err
 	}
 	if err := j.fill(ctx, o, plan, snap, a, copied, out); err != nil {
 		return false, err
 	}
-	switch {
-	case len(left) > 0, j.tables.yielded:
+	if len(left) > 0 || j.tables.yielded {
 		return true, nil
-	case len(j.tables.refused) > 0:
-		return false, errors.Join(&TablesError{j.tables.refused}, o.err())
 	}
-	if copied, err = ledger.Copied(ctx, j.dst, j.cfg.Task); err != nil {
-		return false, err
+	return false, j.conclude(ctx, o, archive, plan, a.inv, l)
+}
+
+// conclude does what comes after the rows. Tables that could not be copied do not keep the rest from being tried, so that all
+// there is to be mended is known at once.
+func (j *job) conclude(ctx context.Context, o *objects, archive *schema.Archive, plan *schema.Plan, inv *schema.Inventory, l layout) error {
+	copied, err := ledger.Copied(ctx, j.dst, j.cfg.Task)
+	if err != nil {
+		return err
 	}
-	if !j.settled(copied) {
-		return false, o.err()
+	if incomplete := j.tables.incomplete(); len(incomplete) > 0 {
+		o.postpone(archive, inv, incomplete)
 	}
-	return false, j.finish(ctx, o, plan)
+	if j.settled(copied) {
+		err = j.finish(ctx, o, plan, inv, l)
+	} else {
+		err = o.err()
+	}
+	if objects := (*ObjectsError)(nil); len(j.tables.refused) > 0 && (err == nil || errors.As(err, &objects)) {
+		return errors.Join(&TablesError{j.tables.refused}, err)
+	}
+	return err
 }
 
 // freshSnapshot makes the snapshot of a resumed task or of a further round. When no rows are to be copied it needs no
@@ -203,7 +215,7 @@ func (j *job) freshSnapshot(ctx context.Context, copied map[string]pglogrepl.LSN
 			return nil, err
 		}
 		for i := range inv.Tables {
-			if _, ok := copied[unitName(inv, &inv.Tables[i]).String()]; !ok {
+			if _, ok := copied[unitKey(topmost(inv, &inv.Tables[i]).Target)]; !ok {
 				return j.exportSlot(ctx, j.cfg.Slot+copySlotSuffix, false)
 			}
 		}
@@ -228,51 +240,53 @@ func (j *job) dump(ctx context.Context, snapshot string, inv *schema.Inventory) 
 	return archive, plan, err
 }
 
-// createBefore makes everything that must exist before rows come. Rows are not copied while something of it is missing.
-func (j *job) createBefore(ctx context.Context, o *objects, archive *schema.Archive, plan *schema.Plan) error {
+// createBefore makes everything that comes before the rows. What is refused is remembered; only what depends on it has to wait.
+func (j *job) createBefore(ctx context.Context, o *objects, archive *schema.Archive, plan *schema.Plan, inv *schema.Inventory) error {
 	if _, err := j.dst.Exec(ctx, archive.SessionSQL()); err != nil {
 		return fmt.Errorf("prepare a session on the destination: %w", err)
 	}
 	if j.cfg.ExistingObjects == ExistingReplace {
 		all := append(append([]schema.Entry{}, plan.Before...), plan.After...)
-		if err := o.replace(ctx, j.dst, all); err != nil {
+		if err := o.replace(ctx, j.dst, inv, all); err != nil {
 			return err
 		}
 	}
-	if err := o.all(ctx, j.dst, PhaseStructure, plan.Before); err != nil {
-		return err
-	}
-	return o.err()
+	return o.all(ctx, j.dst, PhaseStructure, plan.Before)
 }
 
 // fill copies the rows and builds what belongs to single tables. It gives the source free as soon as the rows are in.
 func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *snapshot, a *anchor,
 	copied map[string]pglogrepl.LSN, out func(schema.Name) bool,
 ) error {
-	var wanted []schema.Name
-	for _, t := range a.inv.Tables {
-		wanted = append(wanted, t.Name)
-	}
-	dest, err := schema.Read(ctx, j.dst, schema.Selection{Tables: wanted})
+	dest, err := j.readDestination(ctx, a.inv)
 	if err != nil {
-		return fmt.Errorf("destination: %w", err)
+		return err
 	}
 	units := j.makeUnits(a.inv, dest, snap.lsn, func(n schema.Name) bool { return !out(n) })
 	if err := j.findBlocked(ctx, dest, units); err != nil {
 		return err
 	}
+	if err := j.checkPolicies(ctx, a.conn, dest, units); err != nil {
+		return err
+	}
 	j.tables.expect(units)
+	broken := o.broken(plan, a.inv)
 	var missing, ready []*unit
 	for _, u := range units {
-		lsn, done := copied[u.name.String()]
+		lsn, done := copied[unitKey(u.name)]
 		switch {
 		case done:
 			u.lsn, ready = lsn, append(ready, u)
+		case broken[u.name] != nil:
+			j.tables.wait(u, broken[u.name])
 		case u.misfit != nil:
 			j.tables.refuse(u, fmt.Errorf("copy %s: %w", u.name, u.misfit))
 		default:
 			missing = append(missing, u)
 		}
+	}
+	if err := j.prepareCollisions(ctx, o, plan, dest, missing); err != nil {
+		return err
 	}
 	loads, err := j.makeLoads(ctx, a.conn, missing)
 	if err != nil {

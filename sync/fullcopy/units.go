@@ -16,26 +16,30 @@ import (
 )
 
 // unit is a destination table with every source table that feeds it; of a partition tree the whole. All of it is copied
-// under one snapshot, so that the stream can be told from which position on it continues. Its name is the ledger's key.
+// under one snapshot, so that the stream can be told from which position on it continues.
 type unit struct {
-	name     schema.Name
-	kind     byte // of the destination table, as in pg_class.relkind
+	name     schema.Name // of the destination table
+	kind     byte        // of the destination table, as in pg_class.relkind
 	lsn      pglogrepl.LSN
+	roots    []*schema.Table // source tables that are mapped to it; of partition trees the topmost selected
 	feeds    []*feed
 	fresh    bool         // emptied before it is loaded; else rows are added to what is there
+	whole    bool         // its rows meet others under a unique constraint: all of them come in one transaction
+	staged   bool         // and those that collide are left out
 	blocked  bool         // a foreign key of another table refers to it: TRUNCATE would be refused
 	unloaded atomic.Int32 // loads not committed yet
 	failed   atomic.Bool
 	misfit   error // why the destination's table cannot take the rows
 }
 
-// feed is one source table and where its rows go.
+// feed is one source table that holds rows, and where these go.
 type feed struct {
-	source  *schema.Table
-	target  schema.Name // the unit's table, or the partition of the same name
-	kind    byte        // of the target
-	columns []string
-	binary  bool
+	source     *schema.Table
+	target     schema.Name // the unit's table, or its partition of the leaf's name
+	kind       byte        // of the target
+	from, into []string    // quoted columns of the source and of the target, pairwise
+	always     bool        // the target has an identity column that is always generated
+	binary     bool
 }
 
 // load is what one transaction brings: the whole of a unit, or one part of one feed.
@@ -57,10 +61,24 @@ type piece struct {
 // maxParts bounds how many parts a table is cut into.
 const maxParts = 1024
 
-// unitName is the destination table that the rows of a source table belong to, directly or as a partition.
-func unitName(inv *schema.Inventory, t *schema.Table) schema.Name {
+// topmost is the partitioned table of the inventory that a table belongs to, or the table itself. Its target names the unit.
+func topmost(inv *schema.Inventory, t *schema.Table) *schema.Table {
 	names := ancestry(inv, t)
-	return names[len(names)-1]
+	return inv.Table(names[len(names)-1])
+}
+
+// readDestination takes the inventory of the destination's tables that those of the source are mapped to.
+func (j *job) readDestination(ctx context.Context, inv *schema.Inventory) (*schema.Inventory, error) {
+	var wanted []schema.Name
+	for _, t := range inv.Tables {
+		wanted = append(wanted, t.Target)
+	}
+	slices.SortFunc(wanted, schema.Name.Compare)
+	dest, err := schema.Read(ctx, j.dst, schema.Selection{Tables: slices.Compact(wanted)})
+	if err != nil {
+		return nil, fmt.Errorf("destination: %w", err)
+	}
+	return dest, nil
 }
 
 // makeUnits groups the tables that keep accepts into units. dest is the inventory of the destination.
@@ -68,14 +86,18 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 	byName := map[schema.Name]*unit{}
 	for i := range inv.Tables {
 		t := &inv.Tables[i]
-		name := unitName(inv, t)
-		if !keep(name) {
+		root := topmost(inv, t)
+		if !keep(root.Name) {
 			continue
 		}
+		name := root.Target
 		u, target := byName[name], dest.Table(name)
 		if u == nil {
 			u = &unit{name: name, lsn: lsn, fresh: j.cfg.ExistingObjects != ExistingAppend}
 			byName[name], units = u, append(units, u)
+		}
+		if t == root {
+			u.roots = append(u.roots, t)
 		}
 		if target == nil {
 			target = &schema.Table{Name: name}
@@ -89,7 +111,7 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 			j.log.Warn("a standby has no rows of unlogged tables", "table", t.Name.String())
 			continue
 		}
-		if leaf := dest.Table(t.Name); leaf != nil && leaf.Kind == schema.KindTable && unitName(dest, leaf) == name {
+		if leaf := dest.Table(t.Target); leaf != nil && leaf.Kind == schema.KindTable && topmost(dest, leaf).Name == name {
 			target = leaf
 		}
 		f := &feed{source: t, target: target.Name, kind: target.Kind}
@@ -101,12 +123,13 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 	return units
 }
 
-// pairColumns pairs the columns by name and chooses the format. Columns that the destination generates are left to it.
+// pairColumns pairs the columns by their name in the destination and chooses the format. Columns that the destination
+// generates are left to it, columns that it alone has take their default.
 func (j *job) pairColumns(f *feed, source, target []schema.Column) error {
 	f.binary = j.encoding == "" && j.cfg.Format != FormatText
 	for _, c := range source {
-		name := pgx.Identifier{c.Name}.Sanitize()
-		i := slices.IndexFunc(target, func(o schema.Column) bool { return o.Name == c.Name })
+		name := pgx.Identifier{c.Target}.Sanitize()
+		i := slices.IndexFunc(target, func(o schema.Column) bool { return o.Name == c.Target })
 		if i < 0 {
 			return &UnitError{f.target, "lacks column " + name, "Add the column."}
 		}
@@ -119,7 +142,8 @@ func (j *job) pairColumns(f *feed, source, target []schema.Column) error {
 		case c.Generated != "" && j.cfg.incremental():
 			return &UnitError{f.target, "stores column " + name + ", which the source generates and does not send", "Make it a generated column."}
 		}
-		f.columns = append(f.columns, name)
+		f.from, f.into = append(f.from, pgx.Identifier{c.Name}.Sanitize()), append(f.into, name)
+		f.always = f.always || o.Identity == "a"
 		if c.BinarySafe && o.BinarySafe && c.Type == o.Type {
 			continue
 		}
@@ -140,7 +164,7 @@ func (j *job) makeLoads(ctx context.Context, conn *pgx.Conn, units []*unit) ([]*
 		targets := map[schema.Name]int{}
 		for _, f := range u.feeds {
 			pieces := []piece{{feed: f}}
-			if u.fresh {
+			if u.fresh && !u.whole {
 				var err error
 				if pieces, err = j.split(ctx, conn, f, above); err != nil {
 					return nil, fmt.Errorf("cut %s into parts: %w", f.source.Name, err)
@@ -151,13 +175,13 @@ func (j *job) makeLoads(ctx context.Context, conn *pgx.Conn, units []*unit) ([]*
 				targets[f.target]++
 			}
 		}
-		if !u.fresh || len(mine) == 0 {
+		if !u.fresh || u.whole || len(mine) == 0 {
 			mine = []*load{merge(u, mine)}
 		}
 		for _, l := range mine {
 			l.alone = len(mine) == 1
 			// Rows routed through the partitioned table would need locks that a TRUNCATE of one partition holds.
-			l.freeze = u.fresh && !u.blocked && len(l.pieces) == 1 && l.pieces[0].feed.kind == schema.KindTable &&
+			l.freeze = u.fresh && !u.whole && !u.blocked && len(l.pieces) == 1 && l.pieces[0].feed.kind == schema.KindTable &&
 				targets[l.pieces[0].feed.target] == 1 && (targets[u.name] == 0 || len(mine) == 1)
 		}
 		u.unloaded.Store(int32(len(mine)))
@@ -167,8 +191,8 @@ func (j *job) makeLoads(ctx context.Context, conn *pgx.Conn, units []*unit) ([]*
 	return loads, nil
 }
 
-// merge makes one load of all: rows added to those of others must come in one transaction, because after a crash nobody
-// could tell them apart.
+// merge makes one load of all, in the order of the source tables: rows added to those of others must come in one
+// transaction, because after a crash nobody could tell them apart.
 func merge(u *unit, loads []*load) *load {
 	all := &load{unit: u}
 	for _, l := range loads {
@@ -244,10 +268,9 @@ func integerKey(t *schema.Table) string {
 	return ""
 }
 
-// statements are the two COPY commands of a piece.
-func (j *job) statements(p piece, freeze bool) (out, in string) {
+// statements are the two COPY commands of a piece. A filter may name its table, with or without the schema.
+func (j *job) statements(p piece, target schema.Name, freeze bool) (out, in string) {
 	f := p.feed
-	columns := strings.Join(f.columns, ", ")
 	options := "FORMAT text"
 	if f.binary {
 		options = "FORMAT binary"
@@ -255,16 +278,23 @@ func (j *job) statements(p piece, freeze bool) (out, in string) {
 	if j.encoding != "" {
 		options += ", ENCODING '" + j.encoding + "'"
 	}
-	where, list := "", ""
+	var conditions []string
+	if f.source.Filter != "" {
+		conditions = append(conditions, "("+f.source.Filter+"\n)") // it may end in a comment
+	}
 	if p.where != "" {
-		where = " WHERE " + p.where
+		conditions = append(conditions, p.where)
 	}
-	if columns != "" {
-		list = " (" + columns + ")"
+	where, list := "", ""
+	if len(conditions) > 0 {
+		where = " WHERE " + strings.Join(conditions, " AND ")
 	}
-	out = fmt.Sprintf("COPY (SELECT %s FROM ONLY %s%s) TO STDOUT (%s)", columns, f.source.Name, where, options)
+	if len(f.into) > 0 {
+		list = " (" + strings.Join(f.into, ", ") + ")"
+	}
+	out = fmt.Sprintf("COPY (SELECT %s FROM ONLY %s%s) TO STDOUT (%s)", strings.Join(f.from, ", "), f.source.Name, where, options)
 	if freeze {
 		options += ", FREEZE true"
 	}
-	return out, fmt.Sprintf("COPY %s%s FROM STDIN (%s)", f.target, list, options)
+	return out, fmt.Sprintf("COPY %s%s FROM STDIN (%s)", target, list, options)
 }

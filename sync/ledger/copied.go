@@ -8,6 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// UnitPrefix begins the key under which a whole copy unit is recorded; the quoted name of its destination table follows. Each
+// source table that feeds the unit is recorded as well, under its own quoted name.
+const UnitPrefix = "INTO "
+
 // MarkCopied records that a copy unit is complete as of the snapshot at lsn, in the transaction that completes it.
 func MarkCopied(ctx context.Context, tx Execer, task, unit string, lsn pglogrepl.LSN) error {
 	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.copied (task, unit, lsn) VALUES ($1::uuid, $2, $3::text::pg_lsn)

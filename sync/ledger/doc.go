@@ -5,7 +5,8 @@
 //
 //   - progress: the fence, the slot with the identity of the source cluster it was made on, and the end position of the
 //     last applied source commit;
-//   - copied: for every finished copy unit the position of the snapshot it was copied at;
+//   - copied: for every finished copy unit, and for every source table that feeds it, the position of the snapshot it was
+//     copied at;
 //   - objects: the keys of the objects that were created.
 //
 // Invariants:

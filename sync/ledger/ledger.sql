@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS pgsyncd.copied (
     lsn  pg_lsn NOT NULL,
     PRIMARY KEY (task, unit)
 );
-COMMENT ON TABLE pgsyncd.copied IS 'finished copy units; source commits that start before lsn are already in the copy';
+COMMENT ON TABLE pgsyncd.copied IS 'finished copy units (INTO destination table) and the source tables that feed them; source commits that start before lsn are already in the copy';
 
 CREATE TABLE IF NOT EXISTS pgsyncd.objects (
     task uuid NOT NULL,
