@@ -31,6 +31,9 @@ func (e *Engine) alterTask(ctx context.Context, s *Session, stmt *AlterTask) err
 		return Errorf(CodeDuplicate, "task %q already exists", rename.To)
 	}
 	e.cfg.Supervisor.Wake()
+	if flowed, ok := stmt.Action.(SetFlow); ok && err == nil {
+		err = e.cfg.Catalog.Log(ctx, t.Name, catalog.LevelInfo, "flow", "flow limit changed by "+s.User+": "+flow(flowed.Flow), "")
+	}
 	return err
 }
 
@@ -71,27 +74,30 @@ func (e *Engine) alter(s *Session, t *catalog.Task, action AlterAction) error {
 		if err := mustBeNew(t, "the objects"); err != nil {
 			return err
 		}
-		if err := rewriteScope(t, a.Scope); err != nil {
+		return restate(t, func(c *CreateTask) { c.Scope = a.Scope })
+	case SetAccounts:
+		if err := mustBeNew(t, "the accounts"); err != nil {
 			return err
 		}
-		return setScope(t, a.Scope)
-	case SetFlow, SetAccounts:
-		// What is supported of them is what holds already.
+		return restate(t, func(c *CreateTask) { c.Accounts = a.Accounts })
+	case SetFlow:
+		t.Flow = a.Flow
 	default:
 		return unsupported(fmt.Sprintf("%T", action))
 	}
 	return nil
 }
 
-// rewriteScope keeps the stored statement in step with the selection.
-func rewriteScope(t *catalog.Task, scope Scope) error {
+// restate changes the clauses that the stored statement alone holds, and the selection with it.
+func restate(t *catalog.Task, change func(*CreateTask)) error {
 	c, err := definition(*t)
 	if err != nil {
 		return err
 	}
-	c.Scope, c.Options = scope, nil
+	change(c)
+	c.Options = nil
 	t.SQL = Print(c, PrintOptions{})
-	return nil
+	return setSelection(t, c.Scope, c.Accounts)
 }
 
 func setTag(t *catalog.Task, tag Tag) error {
@@ -183,6 +189,7 @@ func (e *Engine) setStart(ctx context.Context, s *Session, t catalog.Task, start
 	case start.When == Now:
 		return e.fire(ctx, s, t, catalog.EventStart, catalog.Change{})
 	case start.When == At:
+		noticePast(s, t.Name, *at)
 		return e.fire(ctx, s, t, catalog.EventSchedule, catalog.Change{StartAt: at})
 	case t.State == catalog.StateConfiguration:
 		return nil

@@ -62,6 +62,8 @@ type Object struct {
 	Columns []Column // nil: all
 	Where   Expr     // zero: every row
 	Pattern string   // TABLES MATCHING only
+
+	Position int // 1-based character of the statement text where the object begins
 }
 
 // Column is a column of a table's list; As is its name in the destination, empty when it is the same.
@@ -114,14 +116,12 @@ type Confirm struct {
 	Items []string
 }
 
-// Flow limits the full phase; its zero value is UNLIMITED.
-type Flow struct {
-	MBPerSecond int      // 1–9999
-	Windows     []Window // daily, at most three, not overlapping; none: all day
-}
+// Flow limits the full phase, to 1 to 9999 MB per second; its zero value is UNLIMITED. There are at most three windows, which do
+// not overlap.
+type Flow = catalog.Flow
 
-// Window is a daily range in minutes after midnight, [From, To). From > To passes midnight; To may be 1440.
-type Window struct{ From, To int }
+// Window is a daily range of a flow limit.
+type Window = catalog.Window
 
 // Tag is a key and its value.
 type Tag struct{ Key, Value string }

@@ -77,7 +77,8 @@ func ParsePrivilege(text string) (Privilege, error) {
 	return "", fmt.Errorf("unknown privilege %q", text)
 }
 
-// Prepare parses a control statement and checks that the session's user may execute it and that it is one the daemon can do.
+// Prepare parses a control statement and checks that the session's user may execute it, that it is one the daemon can do, and that
+// it does not contradict itself.
 // It changes nothing.
 func (e *Engine) Prepare(s *Session, text string) (*Prepared, error) {
 	stmt, err := Parse(text)
@@ -90,6 +91,9 @@ func (e *Engine) Prepare(s *Session, text string) (*Prepared, error) {
 			WithDetail("The statement needs the privilege %s; user %q has %s.", strings.ToUpper(string(form.Privilege)), s.User, strings.ToUpper(string(s.Privilege)))
 	}
 	if err := supported(stmt); err != nil {
+		return nil, err
+	}
+	if err := acceptable(stmt); err != nil {
 		return nil, err
 	}
 	p := &Prepared{Statement: stmt, Tag: form.Tag}

@@ -240,7 +240,7 @@ func TestTasks(t *testing.T) {
 	for _, s := range steps {
 		b.expect(s.sql, b.as(Admin, s.sql), s.code, s.want)
 	}
-	want := "CREATE SYNC TASK store FROM 'host=elsewhere port=5432 dbname=shop user=app sslmode=prefer' TO 'host=127.0.0.1 port=1 " +
+	want := "CREATE SYNC TASK store FROM 'host=elsewhere dbname=shop user=app' TO 'host=127.0.0.1 port=1 " +
 		"dbname=shop user=app sslmode=disable' MODE FULL AND INCREMENTAL FOR (TABLE c) WITH (heartbeat_interval = '30s') COMMENT 'two' " +
 		"TAGS (colour = 'red');"
 	if got := strings.Join(strings.Fields(b.do("SHOW CREATE SYNC TASK store").one(t)), " "); got != want {

@@ -19,6 +19,7 @@ const (
 	CodeDenied           = "42501" // insufficient_privilege
 	CodeSyntax           = "42601" // syntax_error
 	CodeNameTooLong      = "42622" // name_too_long
+	CodeDuplicateColumn  = "42701" // duplicate_column
 	CodeUndefined        = "42704" // undefined_object
 	CodeDuplicate        = "42710" // duplicate_object
 	CodeWrongState       = "55000" // object_not_in_prerequisite_state

@@ -53,8 +53,6 @@ var nameOf = rapid.Custom(func(t *rapid.T) Name {
 	return n
 })
 
-func notReserved(n Name) bool { return len(n.Schema) < 3 || n.Schema[:3] != "pg_" }
-
 func objectOf(rule objectRule) *rapid.Generator[Object] {
 	return rapid.Custom(func(t *rapid.T) Object {
 		o := Object{Kind: rapid.SampledFrom(rule.kinds).Draw(t, "kind")}
@@ -69,7 +67,7 @@ func objectOf(rule objectRule) *rapid.Generator[Object] {
 		}
 		o.Name = named.Draw(t, "name")
 		if rule.mapped || rule.mapping && rapid.Bool().Draw(t, "as") {
-			o.As = named.Filter(notReserved).Draw(t, "target")
+			o.As = named.Draw(t, "target")
 		}
 		if o.Kind == Table && rule.filter {
 			if rapid.Bool().Draw(t, "columns") {
@@ -116,7 +114,7 @@ var accountsOf = rapid.Custom(func(t *rapid.T) Accounts {
 	case 1:
 		return Accounts{All: true}
 	}
-	return Accounts{Roles: some(t, ident, "roles")}
+	return Accounts{Roles: rapid.SliceOfNDistinct(ident, 1, 3, rapid.ID[string]).Draw(t, "roles")}
 })
 
 var confirmOf = rapid.Custom(func(t *rapid.T) Confirm {
@@ -140,7 +138,7 @@ var startOf = rapid.Custom(func(t *rapid.T) Start {
 var flowOf = rapid.Custom(func(t *rapid.T) Flow {
 	f := Flow{MBPerSecond: rapid.IntRange(0, maxFlow).Draw(t, "limit")}
 	if f.MBPerSecond > 0 {
-		f.Windows = rapid.SampledFrom([][]Window{nil, {{480, 720}}, {{0, 1440}}, {{1320, 360}, {480, 481}, {1200, 1260}}}).Draw(t, "windows")
+		f.Windows = rapid.SampledFrom([][]Window{nil, {{From: 480, To: 720}}, {{To: 1440}}, {{From: 1320, To: 360}, {From: 480, To: 481}, {From: 1200, To: 1260}}}).Draw(t, "windows")
 	}
 	return f
 })

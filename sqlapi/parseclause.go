@@ -85,7 +85,14 @@ func (p *parser) accounts() Accounts {
 		p.unexpected(`NONE, ALL or "("`)
 	}
 	var a Accounts
-	p.list(func() { a.Roles = append(a.Roles, p.identifier("a role")) })
+	p.list(func() {
+		t := p.peek()
+		role := p.identifier("a role")
+		if p.err == nil {
+			p.fail(t, checkRole(role, a.Roles))
+		}
+		a.Roles = append(a.Roles, role)
+	})
 	return a
 }
 
@@ -137,7 +144,7 @@ func (p *parser) flow() Flow {
 		p.commas(func() {
 			from := p.clock()
 			p.expect("AND")
-			f.Windows = append(f.Windows, Window{from, p.clock()})
+			f.Windows = append(f.Windows, Window{From: from, To: p.clock()})
 		})
 		if p.err == nil {
 			p.fail(t, checkWindows(f.Windows))

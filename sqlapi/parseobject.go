@@ -51,7 +51,7 @@ func (p *parser) objects(rule objectRule) []Object {
 }
 
 func (p *parser) object(rule objectRule) Object {
-	var o Object
+	o := Object{Position: utf8.RuneCountInString(p.src[:p.peek().start]) + 1}
 	for _, kind := range rule.kinds {
 		if p.accept(strings.Fields(string(kind))...) {
 			o.Kind = kind
@@ -70,11 +70,7 @@ func (p *parser) object(rule objectRule) Object {
 	o.Name = p.name(o.Kind)
 	switch {
 	case rule.mapping && p.accept("AS"):
-		target := p.peek()
 		o.As = p.name(o.Kind)
-		if schema := o.As.Schema; len(schema) >= 3 && schema[:3] == "pg_" {
-			p.fail(target, invalid("destination schema %q starts with \"pg_\"", schema).WithDetail("PostgreSQL reserves such names."))
-		}
 	case rule.mapped:
 		p.unexpected("AS")
 	}
@@ -119,7 +115,7 @@ func (p *parser) columns() []Column {
 			c.As = p.label("a column")
 		}
 		if slices.ContainsFunc(columns, func(x Column) bool { return x.Name == c.Name }) {
-			p.fail(t, Errorf("42701", "column %q is given twice", c.Name))
+			p.fail(t, Errorf(CodeDuplicateColumn, "column %q is given twice", c.Name))
 		}
 		columns = append(columns, c)
 	})
@@ -155,9 +151,9 @@ func (p *parser) expression() Expr {
 	}
 	start, end := p.tokens[first].start, p.tokens[p.i-1].end
 	e := Expr{Text: p.src[start:end], Position: utf8.RuneCountInString(p.src[:start]) + 1}
+	p.i++
 	if n := utf8.RuneCountInString(e.Text); n > maxExpression {
 		p.fail(p.tokens[first], invalid("expression is too long").WithDetail("It has %d characters; %d are possible.", n, maxExpression))
 	}
-	p.i++
 	return e
 }

@@ -15,10 +15,7 @@ func (p *parser) createTask() *CreateTask {
 	c.Source = p.secret("a connection string")
 	p.expect("TO")
 	c.Destination = p.secret("a connection string")
-	for _, clause := range []struct {
-		word, synopsis string
-		read           func()
-	}{
+	clauses := []clause{
 		{"MODE", modeSynopsis, func() { c.Mode = p.mode() }},
 		{"FOR", scopeSynopsis, func() { c.Scope = p.scope() }},
 		{"ACCOUNTS", accountsSynopsis, func() { c.Accounts = p.accounts() }},
@@ -27,12 +24,34 @@ func (p *parser) createTask() *CreateTask {
 		{"WITH", "WITH " + optionsSynopsis, func() { c.Options = p.options(catalog.NormalizeTaskOption, true) }},
 		{"COMMENT", "COMMENT 'text'", func() { c.Comment = p.checked("a comment", checkComment) }},
 		{"TAGS", tagsSynopsis, func() { c.Tags = p.tags() }},
-	} {
-		if p.accept(clause.word) {
-			p.within(clause.synopsis, clause.read)
-		}
+	}
+	given := map[string]bool{}
+	for p.clauseOf(clauses, given) {
 	}
 	return c
+}
+
+// clause is one of several that come in any order.
+type clause struct {
+	word, synopsis string
+	read           func()
+}
+
+// clauseOf reads the next of the clauses and tells whether there was one. Each may be given once.
+func (p *parser) clauseOf(clauses []clause, given map[string]bool) bool {
+	for _, c := range clauses {
+		t := p.peek()
+		if !p.accept(c.word) {
+			continue
+		}
+		if given[c.word] {
+			p.fail(t, Errorf(CodeSyntax, "clause %s is given twice", c.word))
+		}
+		given[c.word] = true
+		p.within(c.synopsis, c.read)
+		return true
+	}
+	return false
 }
 
 // within reads a clause, whose synopsis is the hint meanwhile.

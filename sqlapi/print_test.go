@@ -10,9 +10,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// sameStatement compares statements but for the positions of expressions. Secrets are compared as they are, not as they print.
+// sameStatement compares statements but for the positions of objects and expressions. Secrets are compared as they are, not as they print.
 var sameStatement = cmp.Options{
-	cmpopts.IgnoreFields(Expr{}, "Position"),
+	cmpopts.IgnoreFields(Expr{}, "Position"), cmpopts.IgnoreFields(Object{}, "Position"),
 	cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"pgsyncd/sync/endpoint"
 )
 
 // releaseTimeout bounds the removal of a session's results.
@@ -91,7 +93,7 @@ func showHelp(stmt *ShowHelp) ([][]*string, error) {
 	return rows, nil
 }
 
-// showCreate prints the statement that makes a task, without secrets.
+// showCreate prints the statement that makes the same task again, passwords and certificates apart.
 func (e *Engine) showCreate(ctx context.Context, stmt *ShowCreate) ([][]*string, error) {
 	t, err := e.find(ctx, stmt.Name)
 	if err != nil {
@@ -100,6 +102,13 @@ func (e *Engine) showCreate(ctx context.Context, stmt *ShowCreate) ([][]*string,
 	create, err := definition(t)
 	if err != nil {
 		return nil, err
+	}
+	for _, side := range []struct{ shown, kept *Secret }{{&create.Source, &t.Source}, {&create.Destination, &t.Destination}} {
+		public, err := endpoint.Public(side.kept.Reveal())
+		if err != nil {
+			return nil, err
+		}
+		*side.shown = Secret(public)
 	}
 	return [][]*string{cells(Print(create, PrintOptions{}) + ";")}, nil
 }

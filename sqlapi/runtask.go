@@ -11,7 +11,6 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/endpoint"
-	"pgsyncd/sync/schema"
 )
 
 // createTask stores a task and starts or schedules it if that is asked for.
@@ -21,7 +20,7 @@ func (e *Engine) createTask(ctx context.Context, s *Session, c *CreateTask) erro
 		return err
 	}
 	t := catalog.Task{
-		Name: c.Name, Mode: string(c.Mode), Options: c.Options, Description: c.Comment, CreatedBy: s.User, Tags: map[string]string{},
+		Name: c.Name, Mode: string(c.Mode), Options: c.Options, Flow: c.Flow, Description: c.Comment, CreatedBy: s.User, Tags: map[string]string{},
 	}
 	for _, tag := range c.Tags {
 		t.Tags[tag.Key] = tag.Value
@@ -32,7 +31,7 @@ func (e *Engine) createTask(ctx context.Context, s *Session, c *CreateTask) erro
 	if err := e.setEndpoint(s, &t, Destination, c.Destination); err != nil {
 		return err
 	}
-	if err := setScope(&t, c.Scope); err != nil {
+	if err := setSelection(&t, c.Scope, c.Accounts); err != nil {
 		return err
 	}
 	at, err := startTime(c.Start, options)
@@ -58,6 +57,7 @@ func (e *Engine) createTask(ctx context.Context, s *Session, c *CreateTask) erro
 	case Now:
 		err = e.fire(ctx, s, t, catalog.EventStart, catalog.Change{Confirm: confirmed(c.Start.Confirm)})
 	case At:
+		noticePast(s, t.Name, *at)
 		err = e.fire(ctx, s, t, catalog.EventSchedule, catalog.Change{StartAt: at, Confirm: confirmed(c.Start.Confirm)})
 	default:
 		s.Notice(Notice{
@@ -106,17 +106,13 @@ func (e *Engine) parseEndpoint(s *Session, conninfo Secret, ca string) (*endpoin
 	return ep, err
 }
 
-// setScope makes the FOR clause the task's selection. A table without schema is one of schema public.
-func setScope(t *catalog.Task, s Scope) (err error) {
-	selection := schema.Selection{All: s.All}
-	for _, o := range s.Objects {
-		name := schema.Name{Schema: o.Name.Schema, Name: o.Name.Name}
-		if name.Schema == "" {
-			name.Schema = "public"
-		}
-		selection.Tables = append(selection.Tables, name)
+// setSelection makes the clauses FOR and ACCOUNTS what the task synchronizes.
+func setSelection(t *catalog.Task, s Scope, a Accounts) error {
+	selection, err := selectionOf(s, a)
+	if err != nil {
+		return err
 	}
-	t.Scope = "FOR " + scope(s)
+	t.Scope, t.Mappings = "FOR "+scope(s), mappings(selection)
 	t.Definition, err = json.Marshal(selection)
 	return err
 }
@@ -133,7 +129,13 @@ func definition(t catalog.Task) (*CreateTask, error) {
 	}
 	c.Name, c.IfNotExists, c.Mode, c.Comment = t.Name, false, Mode(t.Mode), t.Description
 	c.Source, c.Destination = Secret(t.SourceText), Secret(t.DestinationText)
-	c.Options, c.Start, c.Tags = publicOptions(t.Options), Start{When: Manual}, nil
+	c.Options, c.Flow, c.Start, c.Tags = publicOptions(t.Options), t.Flow, Start{When: Manual}, nil
+	if t.State == catalog.StatePendingStart && t.StartAt != nil {
+		c.Start = Start{When: At, At: t.StartAt.UTC().Format("2006-01-02 15:04:05.999999+00"), Confirm: Confirm{Items: t.Confirm}}
+		if slices.Contains(t.Confirm, catalog.ConfirmAll) {
+			c.Start.Confirm = Confirm{All: true}
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(t.Tags)) {
 		c.Tags = append(c.Tags, Tag{key, t.Tags[key]})
 	}
@@ -171,6 +173,16 @@ func startTime(start Start, options catalog.TaskOptions) (*time.Time, error) {
 		return nil, err
 	}
 	return &at, nil
+}
+
+// noticePast tells whoever schedules a task that its time is over.
+func noticePast(s *Session, task string, at time.Time) {
+	if at.Before(time.Now()) {
+		s.Notice(Notice{
+			Message: fmt.Sprintf("the time %s has passed: task %q starts now", at.Format("2006-01-02 15:04:05 -07:00"), task),
+			Hint:    fmt.Sprintf("PAUSE SYNC TASK %s; if it is not to.", quoteIdentifier(task)),
+		})
+	}
 }
 
 func (e *Engine) fire(ctx context.Context, s *Session, t catalog.Task, ev catalog.Event, ch catalog.Change) error {
@@ -218,6 +230,7 @@ func (e *Engine) startTasks(ctx context.Context, s *Session, stmt *StartTasks) e
 			if ch.StartAt, err = startTime(Start{When: At, At: stmt.At}, options); err != nil {
 				return err
 			}
+			noticePast(s, t.Name, *ch.StartAt)
 		}
 		return e.fire(ctx, s, t, ev, ch)
 	})
@@ -232,16 +245,20 @@ func (e *Engine) stopTasks(ctx context.Context, s *Session, stmt *StopTasks) err
 
 // dropTasks erases tasks. With FORCE, tasks that still work are ended first; without, one that does keeps all of them.
 func (e *Engine) dropTasks(ctx context.Context, s *Session, stmt *DropTasks) error {
+	targets, err := e.forgetLeftovers(ctx, s, stmt.Targets)
+	if err != nil || targets.Tag == nil && len(targets.Names) == 0 {
+		return err
+	}
 	drop := func(t catalog.Task) error { return e.fire(ctx, s, t, catalog.EventDrop, catalog.Change{}) }
 	if !stmt.Force {
-		err := e.forEach(ctx, s, stmt.Targets, stmt.IfExists, catalog.EventDrop, drop)
+		err := e.forEach(ctx, s, targets, stmt.IfExists, catalog.EventDrop, drop)
 		if state, ok := errors.AsType[*catalog.StateError](err); ok {
 			wrong := wrongState(state)
 			return wrong.WithHint("%s Or, to end it in any state: DROP SYNC TASK %s FORCE;", wrong.Hint, quoteIdentifier(state.Task))
 		}
 		return err
 	}
-	tasks, err := e.resolve(ctx, s, stmt.Targets, stmt.IfExists)
+	tasks, err := e.resolve(ctx, s, targets, stmt.IfExists)
 	if err != nil {
 		return err
 	}
@@ -254,6 +271,28 @@ func (e *Engine) dropTasks(ctx context.Context, s *Session, stmt *DropTasks) err
 		}
 	}
 	return nil
+}
+
+// forgetLeftovers returns the targets without the names of tasks that are gone and left something that is still listed, and clears
+// that list: whoever drops a task once more has seen to it.
+func (e *Engine) forgetLeftovers(ctx context.Context, s *Session, targets Targets) (Targets, error) {
+	rest := Targets{Tag: targets.Tag}
+	for _, name := range targets.Names {
+		_, err := e.cfg.Catalog.Task(ctx, name)
+		forgotten := int64(0)
+		if errors.Is(err, catalog.ErrNotFound) {
+			forgotten, err = e.cfg.Catalog.ForgetLeftovers(ctx, name)
+		}
+		switch {
+		case err != nil:
+			return rest, err
+		case forgotten == 0:
+			rest.Names = append(rest.Names, name)
+		default:
+			s.Notice(Notice{Message: fmt.Sprintf("task %q is gone already; the %d objects it left are no longer listed in sync_leftovers", name, forgotten)})
+		}
+	}
+	return rest, nil
 }
 
 // endByForce force-stops a task that cannot be dropped as it is, and waits for the end.
@@ -273,7 +312,8 @@ func (e *Engine) endByForce(ctx context.Context, s *Session, t catalog.Task) err
 		case catalog.StateCompleted:
 			s.Notice(Notice{
 				Message: fmt.Sprintf("task %q was stopped by force", t.Name),
-				Hint:    fmt.Sprintf("What it may have left: SELECT * FROM sync_leftovers WHERE task = %s;", quoteLiteral(t.Name)),
+				Hint: fmt.Sprintf("What it may have left: SELECT * FROM sync_leftovers WHERE task = %s; when that is cleaned up: DROP SYNC TASK %s;",
+					quoteLiteral(t.Name), quoteIdentifier(t.Name)),
 			})
 			return nil
 		case catalog.StateStoppingFailed:

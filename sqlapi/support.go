@@ -44,31 +44,7 @@ func supportedCreate(c *CreateTask) error {
 	if c.Mode == Incremental {
 		return unsupported("MODE INCREMENTAL").WithHint("Use MODE FULL AND INCREMENTAL, with existing_objects = 'use' for tables that exist and are empty.")
 	}
-	if err := supportedScope(c.Scope); err != nil {
-		return err
-	}
-	if c.Accounts.All || len(c.Accounts.Roles) > 0 {
-		return unsupported("ACCOUNTS other than NONE").WithHint("Objects will belong to the destination user; create roles and grants there yourself.")
-	}
-	if c.Flow.MBPerSecond > 0 {
-		return unsupported("FLOW LIMIT").WithHint("Use copy_workers = 1 to slow the full phase down.")
-	}
 	return supportedOptions(c.Options)
-}
-
-func supportedScope(scope Scope) error {
-	if len(scope.Map) > 0 || len(scope.Except) > 0 {
-		return unsupported("MAP and EXCEPT").WithHint("Use FOR ALL, or FOR ( TABLE schema.name, … ).")
-	}
-	for _, o := range scope.Objects {
-		switch {
-		case o.Kind != Table:
-			return unsupported("FOR ( " + string(o.Kind) + " … )").WithHint("Use FOR ALL, or FOR ( TABLE schema.name, … ).")
-		case o.As != Name{} || o.Columns != nil || o.Where.Text != "":
-			return unsupported("a mapped name, a column list or a row filter").WithHint("Use FOR ( TABLE schema.name, … ) with plain names.")
-		}
-	}
-	return nil
 }
 
 // notYet are the options, or values of options, that have no effect in this version. The empty text stands for any value.
@@ -76,10 +52,8 @@ var notYet = map[string]string{
 	"sync_ddl":        "true",
 	"decoder":         "test_decoding",
 	"apply_workers":   "",
-	"full_conflicts":  "ignore",
 	"max_slot_wal":    "",
 	"on_max_slot_wal": "",
-	"large_objects":   "true",
 }
 
 func supportedOptions(options map[string]string) error {
@@ -95,20 +69,28 @@ func supportedAction(action AlterAction) error {
 	switch a := action.(type) {
 	case SetOptions:
 		return supportedOptions(a.Options)
-	case SetFlow:
-		return supportedCreate(&CreateTask{Flow: a.Flow})
 	case SetMode:
 		return supportedCreate(&CreateTask{Mode: a.Mode})
-	case SetScope:
-		return supportedScope(a.Scope)
-	case SetAccounts:
-		return supportedCreate(&CreateTask{Accounts: a.Accounts})
 	case AddObjects, DropObjects:
 		return unsupported("changing the objects of a task").WithHint("Create another task for the further tables.")
 	case SkipDDL, RetryDDL:
 		return unsupported("DDL replication").WithHint("Execute DDL on both sides, the destination first.")
 	}
 	return nil
+}
+
+// acceptable refuses a selection that contradicts itself.
+func acceptable(stmt Statement) error {
+	var err error
+	switch s := stmt.(type) {
+	case *CreateTask:
+		_, err = selectionOf(s.Scope, s.Accounts)
+	case *AlterTask:
+		if a, ok := s.Action.(SetScope); ok {
+			_, err = selectionOf(a.Scope, Accounts{})
+		}
+	}
+	return err
 }
 
 // notYetCompare are the options of comparisons that have no effect in this version.

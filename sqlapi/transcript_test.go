@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pgsyncd/catalog"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts in testdata with what the code answers now")
@@ -15,7 +17,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts in testdata w
 // file's name before the first dash says what answers.
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
-	answers := map[string]func(string) string{"parse": answerParse, "split": answerSplit}
+	answers := map[string]func(string) string{"parse": answerParse, "check": answerCheck, "split": answerSplit}
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no transcripts: %v", err)
@@ -69,6 +71,39 @@ func answerParse(text string) string {
 		facts += ", changes"
 	}
 	return fmt.Sprintf("%s\n(%s)", Print(s, PrintOptions{}), facts)
+}
+
+// answerCheck shows what a statement selects, as it is stored and as it is shown, or why it is refused.
+func answerCheck(text string) string {
+	s, err := Parse(text)
+	if err == nil {
+		err = supported(s)
+	}
+	if err == nil {
+		err = acceptable(s)
+	}
+	if err != nil {
+		return showError(AsError(err), text)
+	}
+	var task catalog.Task
+	switch s := s.(type) {
+	case *CreateTask:
+		err = setSelection(&task, s.Scope, s.Accounts)
+	case *AlterTask:
+		action, ok := s.Action.(SetScope)
+		if !ok {
+			return "accepted"
+		}
+		err = setSelection(&task, action.Scope, Accounts{})
+	}
+	if err != nil {
+		return showError(AsError(err), text)
+	}
+	shown := string(task.Definition)
+	for _, m := range task.Mappings {
+		shown += fmt.Sprintf("\n%s %s -> %s", m.Kind, strings.Join(m.Source, "."), strings.Join(m.Destination, "."))
+	}
+	return shown
 }
 
 // answerSplit shows one line per segment.

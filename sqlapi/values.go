@@ -79,6 +79,18 @@ func taggable(s string) bool {
 	return strings.TrimSpace(s) == s && !strings.ContainsFunc(s, bad)
 }
 
+// checkRole says what is wrong with a role beside those given before it.
+func checkRole(role string, before []string) *Error {
+	switch {
+	case slices.Contains(before, role):
+		return Errorf(CodeDuplicate, "role %q is given twice", role).WithHint("Name each role once.")
+	case strings.HasPrefix(role, "pg_"):
+		return invalid("role %q is one of PostgreSQL's own", role).WithDetail("Every server has such roles; they are not synchronized.").
+			WithHint("Leave it out.")
+	}
+	return nil
+}
+
 // checkPattern says what is wrong with a psql pattern: it is name or schema.name, and double quotes come in pairs.
 func checkPattern(pattern string) *Error {
 	dots, quoted := 0, false
