@@ -61,7 +61,7 @@ type change struct {
 	*event
 	target    *target
 	truncated []*target // by TRUNCATE, all of them
-	listed    []*target // those that can be truncated in the destination
+	listed    []*target // what is truncated in the destination for them; those of tables that were merged have nothing but a name
 	deletes   []string  // statements for the partitions that the destination does not have
 }
 
@@ -175,26 +175,8 @@ func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 		c.target = t
 		return c, true, nil
 	}
-	for _, r := range e.truncated {
-		t, err := a.target(ctx, r)
-		if err != nil {
-			return c, false, err
-		}
-		if t == nil || e.tx.start < t.after {
-			continue
-		}
-		if t.root {
-			sql, err := a.emptyPartition(ctx, t, e.tx.xid)
-			if err != nil {
-				return c, false, fmt.Errorf("TRUNCATE of partition %s at %s: %w", r.name, e.tx.start, err)
-			}
-			c.deletes = append(c.deletes, sql)
-		} else {
-			c.listed = append(c.listed, t)
-		}
-		c.truncated = append(c.truncated, t)
-	}
-	return c, len(c.truncated) > 0, nil
+	err := a.admitTruncate(ctx, &c)
+	return c, len(c.truncated) > 0, err
 }
 
 // idle moves positions when there was nothing to apply.

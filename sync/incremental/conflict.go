@@ -152,9 +152,9 @@ func (a *applier) findOther(ctx context.Context, c *change, cause error) (json.R
 	}
 	w := &writer{t: c.target}
 	var args [][]byte
-	for i, rc := range c.relation.columns {
+	for i := range c.target.columns {
 		for _, name := range names {
-			if name != rc.name || isUnchanged(c.new[i]) {
+			if c.target.columns[i].omitted || name != c.target.columns[i].plain || isUnchanged(c.new[i]) {
 				continue
 			}
 			if len(args) > 0 {
@@ -204,8 +204,10 @@ func (c *change) keyJSON() json.RawMessage {
 	columns := c.target.key
 	if c.target.whole || len(columns) == 0 {
 		columns = nil
-		for i := range c.relation.columns {
-			columns = append(columns, i)
+		for i := range c.target.columns {
+			if !c.target.columns[i].omitted {
+				columns = append(columns, i)
+			}
 		}
 	}
 	return c.object(columns, c.addressing())

@@ -63,7 +63,7 @@ func scale(modifier int32) int32 { return ((modifier-4)&0x7ff ^ 1024) - 1024 }
 func (s *session) fit(ctx context.Context, t *target) error {
 	for i, c := range t.columns {
 		from := t.relation.columns[i]
-		if c.generated || holds(from.typeOID, c.typeOID, from.typmod, c.typmod) {
+		if !c.takes() || holds(from.typeOID, c.typeOID, from.typmod, c.typmod) {
 			continue
 		}
 		var name string

@@ -174,7 +174,9 @@ func (f *fold) addWhole(i int, e *event) bool {
 func (f *fold) counted(row tuple, i int) *netChange {
 	f.key = f.key[:0]
 	for c := range row {
-		f.key = appendValue(f.key, row[c])
+		if !f.t.columns[c].omitted {
+			f.key = appendValue(f.key, row[c])
+		}
 	}
 	n, _ := f.entry(string(f.key))
 	n.row, n.last = row, i

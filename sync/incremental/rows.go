@@ -53,6 +53,9 @@ func (w *writer) value(column int, old bool) string {
 // statement returns the statement for a change and its arguments, in text format.
 func (a *applier) statement(t *target, e *event, c care) (*statement, [][]byte, error) {
 	if e.kind != kindInsert && len(t.key) == 0 && !t.whole {
+		if t.lost {
+			return nil, nil, permanentf("%s of %s: the task does not take every column of the replica identity", e.kind, t.relation.name)
+		}
 		return nil, nil, permanentf("%s of %s: the table has no replica identity", e.kind, t.relation.name)
 	}
 	old := e.old
@@ -123,7 +126,7 @@ func (t *target) plan(e *event, c care) (set, guard []int, move bool) {
 	for i, col := range t.columns {
 		known := e.oldKind == oldRow || e.oldKind == oldKey && t.relation.columns[i].key
 		switch {
-		case col.generated || isUnchanged(e.new[i]):
+		case !col.takes() || isUnchanged(e.new[i]):
 		case col.always && known:
 			move = move || !sameValue(e.old[i], e.new[i])
 		case col.always && e.oldKind == oldNone && t.relation.columns[i].key:
@@ -141,7 +144,7 @@ func (t *target) plan(e *event, c care) (set, guard []int, move bool) {
 	}
 	set = nil
 	for i, col := range t.columns {
-		if !col.generated && !isUnchanged(e.new[i]) {
+		if col.takes() && !isUnchanged(e.new[i]) {
 			set = append(set, i)
 		}
 	}
@@ -154,7 +157,7 @@ func sameValue(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equa
 func (t *target) settable() []int {
 	var columns []int
 	for i, c := range t.columns {
-		if !c.generated {
+		if c.takes() {
 			columns = append(columns, i)
 		}
 	}
@@ -205,11 +208,11 @@ func (w *writer) update(set, guard []int, c care) {
 // anyColumn is one that can be set to the value it has.
 func (t *target) anyColumn() int {
 	for i, c := range t.columns {
-		if !c.generated && !c.always {
+		if c.takes() && !c.always {
 			return i
 		}
 	}
-	return 0
+	return max(0, slices.IndexFunc(t.columns, func(c targetColumn) bool { return !c.omitted }))
 }
 
 // move replaces a row: what is not among the given columns comes from the row that was there.
@@ -217,7 +220,7 @@ func (w *writer) move(given []int, c care) {
 	t := w.t
 	var names, values []string
 	for i, col := range t.columns {
-		if col.generated {
+		if !col.takes() {
 			continue
 		}
 		names = append(names, col.name)

@@ -30,8 +30,7 @@ func (a *applier) target(ctx context.Context, r *relation) (*target, error) {
 	return t, nil
 }
 
-// resolve looks a relation up in the ledger, the selection and the destination. A partition that the destination does not
-// have goes to its root. A relation nobody knows of must not be skipped silently. The partitions of the source were read
+// resolve looks a relation up in the ledger, the selection and the destination. A relation nobody knows of must not be skipped silently. The partitions of the source were read
 // when the stream began; before giving up, they are read again.
 func (a *applier) resolve(ctx context.Context, r *relation) (*target, error) {
 	t, err := a.lookUp(ctx, r)
@@ -48,6 +47,9 @@ func (a *applier) resolve(ctx context.Context, r *relation) (*target, error) {
 	if !a.wanted(r.name) {
 		return nil, permanentf("publication %q has table %s, which this task neither copied nor selects", a.cfg.Publication, r.name)
 	}
+	if to := a.cfg.Selection.Target(r.name); to != r.name {
+		return nil, permanentf("table %s, which is %s in the destination, does not exist there", r.name, to)
+	}
 	return nil, permanentf("table %s does not exist in the destination", r.name)
 }
 
@@ -57,22 +59,59 @@ func (a *applier) lookUp(ctx context.Context, r *relation) (*target, error) {
 		return nil, nil
 	}
 	root := a.stream.counters.root(r.name)
-	after, _ := a.copiedAt(r.name)
-	for _, name := range []schema.Name{r.name, root} {
-		oid, kind, found, err := a.dst.findTable(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
-			continue
-		}
-		t := &target{relation: r, oid: oid, name: name, after: after, root: name != r.name}
-		if kind == "r" {
-			t.only = "ONLY "
-		}
-		return t, a.dst.describe(ctx, t)
+	if err := a.filtered(r.name, root); err != nil {
+		return nil, err
 	}
-	return nil, nil
+	oid, kind, name, err := a.place(ctx, r.name, root)
+	if oid == 0 || err != nil {
+		return nil, err
+	}
+	after, _ := a.copiedAt(r.name)
+	t := &target{relation: r, oid: oid, name: name, after: after}
+	t.root = root != r.name && name == a.cfg.Selection.Target(root)
+	if kind == "r" {
+		t.only = "ONLY "
+	}
+	for _, c := range r.columns {
+		plain, taken := a.cfg.Selection.TargetColumn(r.name, root, c.name)
+		t.columns = append(t.columns, targetColumn{plain: plain, omitted: !taken})
+	}
+	return t, a.dst.describe(ctx, t)
+}
+
+// place finds the table of the destination that has the rows of a source table: the one that has its name there or, where that is
+// no partition of what its root became, that one. A table that was copied on its own keeps its rows, whatever it was attached to
+// since. The selection is asked for names, and not the source's catalogs: changes may be of tables that are gone.
+func (a *applier) place(ctx context.Context, name, root schema.Name) (oid uint32, kind string, at schema.Name, err error) {
+	at, top := a.cfg.Selection.Target(name), a.cfg.Selection.Target(root)
+	oid, kind, _, err = a.dst.findTable(ctx, at)
+	if err != nil || name == root {
+		return oid, kind, at, err
+	}
+	rootOID, rootKind, there, err := a.dst.findTable(ctx, top)
+	if err != nil || !there {
+		return oid, kind, at, err
+	}
+	if oid != 0 {
+		own, err := a.dst.below(ctx, oid, rootOID, at)
+		if err != nil || own || len(a.copied) == 0 {
+			return oid, kind, at, err
+		}
+	}
+	return rootOID, rootKind, top, nil
+}
+
+// filtered refuses the changes of a partition whose rows the publication does not select, because it was attached after the
+// publication had been made. A column that is not selected does no harm: it is left out here.
+func (a *applier) filtered(name, root schema.Name) error {
+	if name == root || len(a.copied) == 0 || a.cfg.Selection.Where(name, root) == "" {
+		return nil
+	}
+	if _, copied := a.copied[name.String()]; copied {
+		return nil
+	}
+	return permanentf("%w: partition %s was attached to %s after the copy, and its rows are not selected by the condition on that table; "+
+		"reset the task", ErrPublication, name, root)
 }
 
 // wanted reports whether a table, or the partitioned table it belongs to, was copied, or in a task that copies nothing is

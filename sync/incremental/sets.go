@@ -158,7 +158,7 @@ type setOf struct {
 func (t *target) present(row tuple) []int {
 	var columns []int
 	for i, c := range t.columns {
-		if !c.generated && !c.always && !slices.Contains(t.key, i) && !isUnchanged(row[i]) {
+		if c.takes() && !c.always && !slices.Contains(t.key, i) && !isUnchanged(row[i]) {
 			columns = append(columns, i)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -25,6 +26,7 @@ type target struct {
 
 	key    []int // columns that address a row, nil: the whole row does, or nothing
 	whole  bool  // rows are addressed by all their columns
+	lost   bool  // the task does not take a column of the replica identity
 	equal  []string
 	unique bool // at most one row has a key: a unique index says so
 
@@ -35,7 +37,9 @@ type target struct {
 
 // targetColumn is the destination's column for one of the relation's.
 type targetColumn struct {
+	plain     string // its name
 	name      string // quoted
+	omitted   bool   // the task does not take the relation's column, so there is none: nothing else is known
 	typeOID   uint32
 	typmod    int32
 	typeSQL   string // with modifier
@@ -46,6 +50,9 @@ type targetColumn struct {
 	generated bool // computed: takes no value
 	always    bool // GENERATED ALWAYS AS IDENTITY: an UPDATE cannot set it
 }
+
+// takes reports whether the column is given values.
+func (c *targetColumn) takes() bool { return !c.generated && !c.omitted }
 
 // index of the destination with its columns as positions in the relation.
 type index struct {
@@ -69,7 +76,22 @@ func (s *session) findTable(ctx context.Context, name schema.Name) (oid uint32, 
 	return oid, kind, true, nil
 }
 
-// describe fills a target whose oid and name are known.
+// below reports whether a table is the given partitioned one or a partition of it, or one that the task copied on its own.
+func (s *session) below(ctx context.Context, oid, root uint32, name schema.Name) (yes bool, err error) {
+	err = s.conn.QueryRow(ctx, `
+		WITH RECURSIVE up (oid) AS (
+			SELECT $1::pg_catalog.oid
+			UNION ALL
+			SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
+		SELECT EXISTS (SELECT FROM up WHERE up.oid = $2) OR EXISTS (SELECT FROM pgsyncd.objects o WHERE o.task = $3::uuid AND o.key = $4)`,
+		oid, root, s.task, ledger.ClaimPrefix+name.String()).Scan(&yes)
+	if err != nil {
+		return false, fmt.Errorf("look for the tree of %s in the destination: %w", name, err)
+	}
+	return yes, nil
+}
+
+// describe fills a target whose oid, name and names of columns are known.
 func (s *session) describe(ctx context.Context, t *target) error {
 	if err := s.describeColumns(ctx, t); err != nil {
 		return fmt.Errorf("describe %s: %w", t.name, err)
@@ -105,25 +127,27 @@ func (s *session) describeColumns(ctx context.Context, t *target) error {
 	there := map[string]targetColumn{}
 	var c targetColumn
 	_, err = pgx.ForEachRow(rows, []any{
-		&c.name, &c.typeOID, &c.typmod, &c.typeSQL, &c.baseSQL, &c.arrayOID, &c.delimiter,
+		&c.plain, &c.typeOID, &c.typmod, &c.typeSQL, &c.baseSQL, &c.arrayOID, &c.delimiter,
 		&c.builtin, &c.generated, &c.always,
 	}, func() error {
-		name := c.name
-		c.name = pgx.Identifier{name}.Sanitize()
-		there[name] = c
+		c.name = pgx.Identifier{c.plain}.Sanitize()
+		there[c.plain] = c
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	t.columns = nil
-	for _, rc := range t.relation.columns {
-		c, ok := there[rc.name]
-		if !ok {
-			return permanentf("the destination has no column %s", pgx.Identifier{rc.name}.Sanitize())
+	for i := range t.columns {
+		own := &t.columns[i]
+		if own.omitted {
+			continue
 		}
-		t.columns = append(t.columns, c)
-		delete(there, rc.name)
+		c, ok := there[own.plain]
+		if !ok {
+			return permanentf("the destination has no column %s", pgx.Identifier{own.plain}.Sanitize())
+		}
+		delete(there, own.plain)
+		*own = c
 	}
 	t.extra = nil
 	for _, c := range there {
@@ -161,8 +185,10 @@ func (s *session) describeIndexes(ctx context.Context, t *target) ([]index, erro
 		return nil, err
 	}
 	positions := map[string]int{}
-	for i, c := range t.relation.columns {
-		positions[c.name] = i
+	for i := range t.columns {
+		if !t.columns[i].omitted {
+			positions[t.columns[i].plain] = i
+		}
 	}
 	var indexes []index
 	var x index
@@ -186,14 +212,16 @@ func (s *session) describeIndexes(ctx context.Context, t *target) ([]index, erro
 
 // address decides how rows are found. The replica identity's columns do it, with the operators of a unique index on just
 // these columns if there is one. Under identity full the old row is known entirely, so any unique index of the destination
-// can pick the row: it holds for every row that is there. Without one, all columns together must.
+// can pick the row: it holds for every row that is there. Without one, all columns together must. Where the task does not take
+// a column of the replica identity, nothing addresses a row.
 func (t *target) address(indexes []index) {
-	t.key, t.equal, t.unique, t.whole, t.others = nil, nil, false, false, false
+	t.key, t.equal, t.unique, t.whole, t.lost, t.others = nil, nil, false, false, false, false
 	full := t.relation.identity == 'f'
 	var flagged []int
 	for i, c := range t.relation.columns {
 		if c.key && !full {
 			flagged = append(flagged, i)
+			t.lost = t.lost || t.columns[i].omitted
 		}
 	}
 	chosen := -1
@@ -212,6 +240,7 @@ func (t *target) address(indexes []index) {
 		t.key, t.equal, t.unique = indexes[chosen].columns, indexes[chosen].equal, true
 	case full:
 		t.whole = true
+	case t.lost:
 	default:
 		t.key = flagged
 		for _, i := range flagged {

@@ -10,6 +10,37 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// admitTruncate finds out what a TRUNCATE of the source empties in the destination.
+func (a *applier) admitTruncate(ctx context.Context, c *change) error {
+	for _, r := range c.event.truncated {
+		t, err := a.target(ctx, r)
+		if err != nil {
+			return err
+		}
+		if t != nil && c.tx.start >= t.after {
+			c.truncated = append(c.truncated, t)
+		}
+	}
+	done, err := a.emptyMerged(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, t := range c.truncated {
+		switch {
+		case done[t]:
+		case !t.root:
+			c.listed = append(c.listed, t)
+		default:
+			sql, err := a.emptyPartition(ctx, t, c.tx.xid)
+			if err != nil {
+				return fmt.Errorf("TRUNCATE of partition %s at %s: %w", t.relation.name, c.tx.start, err)
+			}
+			c.deletes = append(c.deletes, sql)
+		}
+	}
+	return nil
+}
+
 // truncateSQL empties the targets in one statement, as the source did: they may refer to each other.
 func truncateSQL(targets []*target, restart bool) string {
 	names := make([]string, len(targets))

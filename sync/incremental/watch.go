@@ -20,12 +20,13 @@ const watchInterval = time.Second
 // it: the publication, and the tables it stands for. A look cannot prevent a loss, but ends the stream over it.
 type watcher struct {
 	publication string
+	selection   schema.Selection
 	copied      map[string]pglogrepl.LSN // empty where the task began with the slot alone
 	log         *slog.Logger
 
 	oid     uint32                  // of the publication at the first look
 	all     bool                    // it is for all tables
-	members map[uint32]uint32       // rows of pg_publication_rel by table
+	members map[uint32]member       // rows of pg_publication_rel by table
 	tables  map[uint32]watchedTable // that the publication stands for
 	entered map[uint32]bool         // partitions that came later and were looked into
 }
@@ -40,8 +41,15 @@ type watchedTable struct {
 	published bool
 }
 
+// member is what a publication says of one table.
+type member struct {
+	oid       uint32   // of the row of pg_publication_rel: changing anything makes a new one
+	condition bool     // rows are left out
+	missing   []string // columns that are left out
+}
+
 func newWatcher(cfg Config, copied map[string]pglogrepl.LSN) *watcher {
-	return &watcher{publication: cfg.Publication, copied: copied, log: cfg.Logger, entered: map[uint32]bool{}}
+	return &watcher{publication: cfg.Publication, selection: cfg.Selection, copied: copied, log: cfg.Logger, entered: map[uint32]bool{}}
 }
 
 // look compares the source's catalogs with what the stream relies on and with the look before.
@@ -82,26 +90,65 @@ func (w *watcher) lookAtPublication(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// lookAtMembers notices a table that was taken out and put back, and conditions on rows and columns.
+// membersSQL reads what the publication ($1) has of single tables. Conditions and lists of columns are read through JSON, because
+// they are there since 15 only.
+const membersSQL = `SELECT r.prrelid, r.oid, pg_catalog.to_json(r) ->> 'prqual' IS NOT NULL,
+		ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+			WHERE pg_catalog.to_json(r) ->> 'prattrs' IS NOT NULL AND a.attrelid = r.prrelid AND a.attnum > 0 AND NOT a.attisdropped
+			AND coalesce(pg_catalog.to_json(a) ->> 'attgenerated', '') = '' AND a.attnum::text NOT IN
+				(SELECT pg_catalog.json_array_elements_text(CASE WHEN pg_catalog.to_json(r) ->> 'prattrs' IS NOT NULL THEN pg_catalog.to_json(r) -> 'prattrs' END)))
+	FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = $1`
+
+// lookAtMembers notices a table that was taken out and put back, and conditions that are not the task's.
 func (w *watcher) lookAtMembers(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, `SELECT r.prrelid, r.oid,
-			pg_catalog.to_json(r) ->> 'prqual' IS NOT NULL OR pg_catalog.to_json(r) ->> 'prattrs' IS NOT NULL
-		FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = $1`, w.oid)
+	rows, err := conn.Query(ctx, membersSQL, w.oid)
 	if err != nil {
 		return err
 	}
-	members := map[uint32]uint32{}
-	var table, member uint32
-	var partial bool
-	_, err = pgx.ForEachRow(rows, []any{&table, &member, &partial}, func() error {
-		members[table] = member
-		if before, known := w.members[table]; partial || known && before != member {
+	members := map[uint32]member{}
+	var table uint32
+	var m member
+	_, err = pgx.ForEachRow(rows, []any{&table, &m.oid, &m.condition, &m.missing}, func() error {
+		if before, known := w.members[table]; known && before.oid != m.oid {
 			return permanentf("%w: what it has of the table with OID %d was changed", ErrPublication, table)
 		}
+		members[table] = m
+		m.missing = nil
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	w.members = members
-	return err
+	switch sealed, err := schema.PublicationSealed(ctx, conn, w.publication); {
+	case err != nil:
+		return err
+	case !sealed:
+		return permanentf("%w: the conditions on its tables were changed", ErrPublication)
+	}
+	return nil
+}
+
+// selects compares what is published of a table's rows and columns with what is selected.
+func (w *watcher) selects(t watchedTable) error {
+	m := w.members[t.oid]
+	where := w.selection.Where(t.name, t.root)
+	if m.condition && where == "" {
+		return permanentf("%w: it leaves out rows of table %s", ErrPublication, t.name)
+	}
+	if _, itself := w.copied[t.name.String()]; where != "" && !m.condition && !itself && t.name != t.root {
+		return permanentf("%w: partition %s was attached to %s after the copy, and the condition on the rows of that table is not on it; "+
+			"reset the task", ErrPublication, t.name, t.root)
+	}
+	if where != "" && !m.condition {
+		return permanentf("%w: it has no condition on the rows of table %s", ErrPublication, t.name)
+	}
+	for _, column := range m.missing {
+		if _, taken := w.selection.TargetColumn(t.name, t.root, column); taken {
+			return permanentf("%w: it leaves out column %s of table %s", ErrPublication, pgx.Identifier{column}.Sanitize(), t.name)
+		}
+	}
+	return nil
 }
 
 // tablesSQL reads all tables that hold rows, and whether they or a table above them is in the publication ($1: its OID, $2: it
@@ -143,9 +190,13 @@ func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
 		if err := w.compare(ctx, conn, t); err != nil {
 			return err
 		}
-		if t.published {
-			published[t.oid] = t
+		if !t.published {
+			continue
 		}
+		if err := w.selects(t); err != nil {
+			return err
+		}
+		published[t.oid] = t
 	}
 	for oid, t := range w.tables {
 		if _, there := published[oid]; !there { // compare has found those that are left without being published

@@ -165,6 +165,11 @@ func TestTableAttachedOrDetachedAfterItsCopy(t *testing.T) {
 	l.source(`INSERT INTO early VALUES (1); INSERT INTO late VALUES (101)`)
 	l.destination(`INSERT INTO early VALUES (1)`)
 	l.copied("early")
+	for _, table := range []string{"early", "late", "p"} {
+		if err := ledger.MarkObject(t.Context(), l.d, l.cfg.Task, ledger.ClaimPrefix+schema.Name{Schema: "public", Name: table}.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l.source(`INSERT INTO early VALUES (2); INSERT INTO late VALUES (102)`)
 	l.destination(`INSERT INTO late VALUES (101), (102)`)
 	l.copied("p", "late")
