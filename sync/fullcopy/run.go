@@ -227,11 +227,7 @@ func (j *job) freshSnapshot(ctx context.Context, copied map[string]pglogrepl.LSN
 func (j *job) dump(ctx context.Context, snapshot string, inv *schema.Inventory) (*schema.Archive, *schema.Plan, error) {
 	j.cfg.Report.Phase(PhaseStructure, 0, 0)
 	cfg := schema.DumpConfig{Endpoint: j.cfg.Source, PgDump: j.pgDump, Snapshot: snapshot, WorkDir: j.cfg.WorkDir}
-	if !j.cfg.Selection.All {
-		for _, t := range inv.Tables {
-			cfg.Tables = append(cfg.Tables, t.Name)
-		}
-	}
+	cfg.Restrict(j.cfg.Selection, inv)
 	archive, err := schema.Dump(ctx, cfg)
 	if err != nil {
 		return nil, nil, err

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,14 +27,43 @@ type DumpConfig struct {
 	PgDump   string // path of the program, from FindPgDump
 	Snapshot string // exported snapshot to dump under; "" takes a fresh one
 	WorkDir  string // directory for files with credentials; must exist
-	// Tables restricts the dump to these tables and what belongs to them, so that nothing else need be readable or locked.
-	// Partitions must be listed too. Nil dumps everything. Comments on extended statistics are lost in such a dump.
-	Tables []Name
+	// Relations restricts the dump to these tables, views, materialized views and sequences and what belongs to them, so that nothing else
+	// need be readable or locked. Partitions must be listed too. Nil dumps everything. Comments on extended statistics are lost in
+	// such a dump.
+	Relations []Name
+	// WithoutSchemas leaves out the relations of these schemas, Without single ones, for the same purpose.
+	WithoutSchemas []string
+	Without        []Name
 }
 
-// maxTableArguments is how many bytes of table names go onto the command line (Linux allows 2 MiB for arguments and environment);
+// Restrict limits the dump to what the selection needs. Plan makes the choice; this keeps pg_dump from locking what nobody asked for.
+func (c *DumpConfig) Restrict(sel Selection, inv *Inventory) {
+	scope, wholly := newScope(sel), map[string]bool{}
+	for _, rel := range inv.relations {
+		wholly[rel.Schema] = wholly[rel.Schema] || inv.selected[rel.OID] || scope.whole(rel.Schema)
+	}
+	for _, oid := range slices.Sorted(maps.Keys(inv.relations)) {
+		rel := inv.relations[oid]
+		_, unsupported := inv.unsupported[catalogID{classRelation, oid}]
+		switch selected := inv.selected[oid]; {
+		case sel.OnlyRelations() && selected:
+			c.Relations = append(c.Relations, rel.name())
+		case sel.OnlyRelations(), selected, unsupported, !wholly[rel.Schema], rel.exclusion() != "":
+		default:
+			c.Without = append(c.Without, rel.name())
+		}
+	}
+	for name, needed := range wholly {
+		if !needed && !sel.OnlyRelations() {
+			c.WithoutSchemas = append(c.WithoutSchemas, name)
+		}
+	}
+	slices.Sort(c.WithoutSchemas)
+}
+
+// maxRestrictions is how many bytes of names go onto the command line (Linux allows 2 MiB for arguments and environment);
 // beyond that the whole structure is dumped and Plan picks the tables.
-const maxTableArguments = 512 << 10
+const maxRestrictions = 512 << 10
 
 // stopGrace is how long a cancelled pg_dump may hold its output open.
 const stopGrace = 5 * time.Second
@@ -65,14 +96,22 @@ func dumpArguments(cfg DumpConfig) []string {
 	if cfg.Snapshot != "" {
 		args = append(args, "--snapshot="+cfg.Snapshot)
 	}
-	size, tables := 0, []string(nil)
-	for _, t := range cfg.Tables {
-		arg := "--table=" + t.String()
-		size += len(arg) + 9 // its terminator and pointer
-		tables = append(tables, arg)
+	var restrictions []string
+	for _, n := range cfg.Relations {
+		restrictions = append(restrictions, "--table="+n.String())
 	}
-	if size <= maxTableArguments {
-		args = append(args, tables...)
+	for _, name := range cfg.WithoutSchemas {
+		restrictions = append(restrictions, "--exclude-table="+Name{Name: name}.String()+".*")
+	}
+	for _, n := range cfg.Without {
+		restrictions = append(restrictions, "--exclude-table="+n.String())
+	}
+	size := 0
+	for _, arg := range restrictions {
+		size += len(arg) + 9 // its terminator and pointer
+	}
+	if size <= maxRestrictions {
+		args = append(args, restrictions...)
 	}
 	return args
 }

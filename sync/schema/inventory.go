@@ -74,7 +74,15 @@ type Sequence struct {
 	Cycle       bool
 	OwnedBy     *Name  // table of the owning serial or identity column, nil when there is none
 	OwnerColumn string // that column
+	Identity    bool   // that column is an identity column
 	Readable    bool   // the user may read it; else LastValue, IsCalled and, before PostgreSQL 10, the parameters are zero
+}
+
+// View is a view.
+type View struct {
+	OID    uint32
+	Name   Name
+	Target Name // its name in the destination
 }
 
 // Matview is a materialized view.
@@ -89,6 +97,7 @@ type Matview struct {
 type Excluded struct {
 	Kind   string // as pg_dump calls it: TABLE, FOREIGN TABLE, FUNCTION, …
 	Name   Name   // Schema is empty for objects that live in none; functions with their argument types
+	Table  Name   // the table it belongs to; its name then begins Name.Name where Kind is one of a constraint, trigger, rule, policy or default
 	Reason string
 }
 
@@ -97,15 +106,25 @@ type Inventory struct {
 	Version   int // server_version_num of the source
 	Tables    []Table
 	Sequences []Sequence
-	Matviews  []Matview // of the whole database only; none for a selection of tables
+	Views     []View
+	Matviews  []Matview
 	Excluded  []Excluded
 
 	byName      map[Name]int         // index into Tables
-	known       []Name               // every table of the source, for near matches
-	parts       map[catalogID]part   // indexes, constraints, … of tables
-	unsupported map[catalogID]string // reason by object
-	statistics  []Entry              // extended statistics of selected tables, which a dump of single tables does not have
 	relations   map[uint32]relation  // every relation of the source that is not a system relation
+	named       map[Name]uint32      // OID of each
+	schemas     map[string]bool      // every schema of the source
+	extensions  map[uint32]string    // schema of each extension
+	selected    map[uint32]bool      // relations that are in the inventory
+	refused     map[uint32]bool      // relations that would be, if they were supported
+	parts       map[catalogID]part   // indexes, constraints, … of relations
+	lacks       map[catalogID]string // what keeps an object from being made: it uses something that is not selected
+	inline      map[uint32][]inline  // those of these objects that may be part of a table's own statement, by table
+	computed    []computed           // generated columns that would miss a column
+	unsupported map[catalogID]string // reason by object
+
+	partitionKeys []needed // columns that are not selected, but needed
+	statistics    []Entry  // extended statistics of selected tables, which a dump of single tables does not have
 }
 
 // catalogID is an object's identity: the OID of its catalog and its OID there.
@@ -116,12 +135,44 @@ type part struct {
 	relation   uint32
 	references uint32 // the other table of a foreign key
 	identity   bool   // an index that is its table's replica identity
+	name       string // of a CHECK constraint; of the column that a default belongs to
+	column     int16  // that column
+	computed   bool   // the default is the expression of a generated column
+}
+
+// computed is a generated column whose expression uses a column that is not selected.
+type computed struct {
+	relation     uint32
+	column, uses string
+}
+
+// needed is a column that cannot be left out.
+type needed struct {
+	Relation uint32
+	Column   string
+}
+
+// inline is a CHECK constraint or a default that a table has to be made without.
+type inline struct {
+	id     catalogID
+	name   string // of the constraint, or of the column that the default belongs to
+	reason string
 }
 
 // Table returns the table of that name, or nil.
 func (inv *Inventory) Table(n Name) *Table {
 	if i, ok := inv.byName[n]; ok {
 		return &inv.Tables[i]
+	}
+	return nil
+}
+
+// column returns the selected column of that name, or nil.
+func (t *Table) column(name string) *Column {
+	for i := range t.Columns {
+		if t.Columns[i].Name == name {
+			return &t.Columns[i]
+		}
 	}
 	return nil
 }

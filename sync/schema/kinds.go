@@ -24,9 +24,10 @@ var unsupportedKinds = map[string]string{
 	"TABLESPACE":           "tablespaces are not synchronized",
 }
 
-// tableLevel says what happens to an object of a selected table in a table-level task: "" takes it, a text says why not. Kinds that
-// are not listed belong to no table.
+// tableLevel says what happens to a relation that is selected by its own name, and to what belongs to it: "" takes it, a text says why
+// not.
 var tableLevel = map[string]string{
+	"VIEW": "", "MATERIALIZED VIEW": "", "SEQUENCE": "", "SEQUENCE OWNED BY": "", "FOREIGN TABLE": "",
 	"TABLE": "", "TABLE ATTACH": "", "INDEX": "", "INDEX ATTACH": "", "CONSTRAINT": "", "CHECK CONSTRAINT": "", "FK CONSTRAINT": "",
 	"DEFAULT": "", "RULE": "", "STATISTICS": "",
 	"TRIGGER":      "triggers are not part of a table-level task",

@@ -33,18 +33,23 @@ func (n Name) Compare(o Name) int {
 	return strings.Compare(n.Name, o.Name)
 }
 
-// SelectionError says why one selected table cannot be synchronized.
+// SelectionError says why something that a selection names cannot be synchronized.
 type SelectionError struct {
-	Table  Name
-	Reason string // "does not exist", or why it is not supported
-	Near   []Name // existing tables with a similar name, best first, when it does not exist
+	Kind    string // table, view, materialized view, sequence, schema, column or pattern
+	Name    Name   // Schema is empty for schemas and columns
+	Pattern string // where it is one
+	Reason  string // "does not exist in the source", or why it is not supported
+	Near    []Name // existing ones with a similar name, best first, when it does not exist
 }
 
 func (e *SelectionError) Error() string {
-	return fmt.Sprintf("table %s %s", e.Table, e.Reason)
+	if e.Kind == "pattern" {
+		return fmt.Sprintf("pattern %q: %s", e.Pattern, e.Reason)
+	}
+	return fmt.Sprintf("%s %s %s", e.Kind, e.Name, e.Reason)
 }
 
-// Hint names the similar tables, or is empty.
+// Hint names what is called similarly, or is empty.
 func (e *SelectionError) Hint() string {
 	if len(e.Near) == 0 {
 		return ""

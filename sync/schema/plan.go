@@ -2,6 +2,7 @@ package schema
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,7 +18,7 @@ const (
 
 // Plan sorts the archive's entries into the order in which the structure is built. The inventory must come from the same source and
 // selection, and best from the same snapshot. Excluded names everything that is left out against expectation, unsupported objects of
-// the inventory included. Owners and privileges are not carried, tablespaces neither.
+// the inventory included, but not what the selection leaves out by itself. Tablespaces are not carried.
 func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, error) {
 	p := newPlanner(a, inv, sel, o)
 	p.schemas()
@@ -37,14 +38,12 @@ func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, err
 			p.take(e, section)
 		}
 	}
-	for _, e := range inv.statistics {
-		if !p.taken[catalogID{classStatistics, e.OID}] && e.Definition != "" {
-			p.plan.After = append(p.plan.After, e)
-		}
-	}
+	p.statistics()
+	p.inline()
 	p.plan.After = append(p.plan.After, p.last...)
 	for _, s := range inv.Sequences {
-		if p.taken[catalogID{classRelation, s.OID}] {
+		follower := s.OwnedBy != nil && inv.Table(*s.OwnedBy) != nil && p.follows[inv.Table(*s.OwnedBy).OID] != nil
+		if follower || p.taken[catalogID{classRelation, s.OID}] {
 			p.plan.Sequences = append(p.plan.Sequences, s.Name)
 		}
 	}
@@ -59,43 +58,50 @@ func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, err
 	return &p.plan, nil
 }
 
-// verdict is what becomes of an entry: taken, left out for a reason, or (neither) left out because nobody asked for it.
-type verdict struct {
-	taken  bool
-	reason string
-	silent bool // the reason is not reported: pgsyncd's own objects
-}
-
 // planner is one run of Plan.
 type planner struct {
-	archive  *Archive
-	inv      *Inventory
-	sel      Selection
-	plan     Plan
-	last     []Entry // event triggers: they would fire on the statements after them
-	byID     map[int]*Entry
-	verdicts map[int]verdict
-	taken    map[catalogID]bool
-	tables   map[uint32]*Table
-	owned    map[uint32]bool // sequences of the inventory
-	populate map[uint32]Name // populated materialized views
-	unwanted map[int]bool    // indexes a task without indexes does not need
+	archive   *Archive
+	inv       *Inventory
+	sel       Selection
+	scope     *scope
+	plan      Plan
+	last      []Entry // event triggers: they would fire on the statements after them
+	byID      map[int]*Entry
+	verdicts  map[int]verdict
+	taken     map[catalogID]bool
+	dumped    map[catalogID]bool // objects that the archive has
+	tables    map[uint32]*Table
+	sequences map[uint32]*Sequence
+	follows   map[uint32]*Table // tables that share their destination with one before them, which it is made from
+	populate  map[uint32]Name   // populated materialized views
+	unwanted  map[int]bool      // indexes a task without indexes does not need
 }
 
 func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *planner {
 	p := &planner{
-		archive: a, inv: inv, sel: sel, plan: Plan{without: map[Name]string{}},
+		archive: a, inv: inv, sel: sel, scope: newScope(sel), plan: Plan{without: map[Name]string{}},
 		byID: make(map[int]*Entry, len(a.Entries)), verdicts: make(map[int]verdict, len(a.Entries)),
-		taken: map[catalogID]bool{}, tables: map[uint32]*Table{}, owned: map[uint32]bool{}, populate: map[uint32]Name{},
+		taken: map[catalogID]bool{}, dumped: map[catalogID]bool{}, tables: map[uint32]*Table{}, follows: map[uint32]*Table{},
+		sequences: map[uint32]*Sequence{},
+		populate:  map[uint32]Name{},
 	}
 	for i := range a.Entries {
-		p.byID[a.Entries[i].ID] = &a.Entries[i]
+		e := &a.Entries[i]
+		p.byID[e.ID] = e
+		p.dumped[catalogID{e.ClassOID, e.OID}] = true
 	}
+	for i := range inv.Sequences {
+		p.sequences[inv.Sequences[i].OID] = &inv.Sequences[i]
+	}
+	first := map[Name]*Table{}
 	for i := range inv.Tables {
-		p.tables[inv.Tables[i].OID] = &inv.Tables[i]
-	}
-	for _, s := range inv.Sequences {
-		p.owned[s.OID] = true
+		t := &inv.Tables[i]
+		p.tables[t.OID] = t
+		if first[t.Target] == nil {
+			first[t.Target] = t
+		} else {
+			p.follows[t.OID] = first[t.Target]
+		}
 	}
 	for _, m := range inv.Matviews {
 		if m.Populated {
@@ -110,36 +116,73 @@ func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *plann
 
 func (p *planner) exclude(e *Entry, reason string) {
 	name := Name{e.Namespace, e.Tag}
-	p.plan.Excluded = append(p.plan.Excluded, Excluded{e.Desc, name, reason})
+	p.plan.Excluded = append(p.plan.Excluded, Excluded{Kind: e.Desc, Name: name, Table: e.Table, Reason: reason})
 	if e.Desc == "TABLE" {
 		p.plan.without[name] = reason
 	}
 }
 
-// schemas begins the plan with schemas that have no entry of their own: those of a table-level plan, and public, which pg_dump
-// takes for granted but a destination may have dropped.
+// schemas begins the plan with the schemas of the destination that no entry makes: those of single relations, those that relations are
+// mapped to, and public, which pg_dump takes for granted but a destination may have dropped.
 func (p *planner) schemas() {
-	var names []string
-	add := func(name string) {
-		if !p.sel.All || name == "public" {
-			names = append(names, name)
-		}
-	}
+	needed, made := map[string]bool{}, map[string]bool{}
 	for _, t := range p.inv.Tables {
-		add(t.Name.Schema)
+		needed[t.Target.Schema] = true
+	}
+	for _, v := range p.inv.Views {
+		needed[v.Target.Schema] = true
+	}
+	for _, m := range p.inv.Matviews {
+		needed[m.Target.Schema] = true
 	}
 	for _, s := range p.inv.Sequences {
-		add(s.Name.Schema)
+		needed[s.Target.Schema] = true
 	}
-	if p.sel.All {
-		for _, e := range p.archive.Entries {
-			add(e.Namespace)
+	for _, e := range p.archive.Entries {
+		if e.Desc == "SCHEMA" && e.Tag != "public" && p.scope.whole(e.Tag) && ExcludedSchema(e.Tag) == "" {
+			made[p.sel.TargetSchema(e.Tag)] = true
+		} else if e.Namespace != "" && p.scope.whole(e.Namespace) && (e.Namespace == "public" || !p.sel.All) {
+			needed[p.sel.TargetSchema(e.Namespace)] = true
 		}
 	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		p.plan.Before = append(p.plan.Before,
-			Entry{Section: SectionPreData, Desc: "SCHEMA", Tag: name, Definition: createSchema(name)})
+	for _, name := range slices.Sorted(maps.Keys(needed)) {
+		if !made[name] {
+			p.plan.Before = append(p.plan.Before, Entry{
+				Section: SectionPreData, Desc: "SCHEMA", Tag: name, Target: Name{Name: name}.String(), Definition: createSchema(name),
+			})
+		}
+	}
+}
+
+// statistics adds the extended statistics that a dump of single tables does not have.
+func (p *planner) statistics() {
+	for _, e := range p.inv.statistics {
+		id := catalogID{classStatistics, e.OID}
+		switch reason := p.inv.lacks[id]; {
+		case p.dumped[id], e.Definition == "", p.follows[p.inv.named[e.Table]] != nil:
+		case reason != "":
+			p.exclude(&e, reason)
+		default:
+			p.plan.After = append(p.plan.After, e)
+		}
+	}
+}
+
+// inline reports what table statements are made without.
+func (p *planner) inline() {
+	for _, t := range p.inv.Tables {
+		if !p.taken[catalogID{classRelation, t.OID}] || p.follows[t.OID] != nil {
+			continue
+		}
+		for _, i := range p.inv.inline[t.OID] {
+			e := Entry{Desc: "DEFAULT", Namespace: t.Name.Schema, Tag: t.Name.Name + " " + i.name, Table: t.Name}
+			if i.id.class == classConstraint {
+				e.Desc = "CHECK CONSTRAINT"
+			}
+			if !p.dumped[i.id] {
+				p.exclude(&e, i.reason)
+			}
+		}
 	}
 }
 
@@ -162,136 +205,10 @@ func createSchema(name string) string {
 END %[1]s`, tag, literal, quoted)
 }
 
-// tableOf finds the table, or other relation, an entry belongs to.
-func (p *planner) tableOf(e *Entry) Name {
-	switch e.Desc {
-	case "TABLE", "TABLE ATTACH", "ROW SECURITY":
-		return Name{e.Namespace, e.Tag}
-	case "COMMENT", "SECURITY LABEL":
-		if len(e.Depends) > 0 && p.byID[e.Depends[0]] != nil && !annotates(p.byID[e.Depends[0]]) {
-			return p.tableOf(p.byID[e.Depends[0]])
-		}
-		return Name{}
-	case "INDEX ATTACH": // depends on both indexes and both tables
-		for _, id := range e.Depends {
-			if d := p.byID[id]; d != nil && d.Desc == "TABLE" {
-				return Name{d.Namespace, d.Tag}
-			}
-		}
-		return Name{}
-	}
-	if part, ok := p.inv.parts[catalogID{e.ClassOID, e.OID}]; ok {
-		return p.inv.relations[part.relation].name()
-	}
-	return Name{}
-}
-
-// judge decides about one entry. Those it depends on have been judged before: the archive is in order of dependency.
-func (p *planner) judge(e *Entry) verdict {
-	switch {
-	case notCarried[e.Desc], p.unwanted[e.ID], e.Desc == "SCHEMA" && e.Tag == "public": // for public see schemas
-		return verdict{}
-	case annotates(e):
-		return verdict{taken: p.annotationTaken(e)}
-	case !p.sel.All:
-		return p.judgeTablePart(e)
-	}
-	if v, ok := p.unsupported(e); ok {
-		return v
-	}
-	for _, id := range e.Depends {
-		if v := p.verdicts[id]; v.reason != "" {
-			d := p.byID[id]
-			reason := fmt.Sprintf("depends on %s %s: %s", d.Desc, Name{d.Namespace, d.Tag}, v.reason)
-			return verdict{reason: reason, silent: v.silent && e.Desc != "TABLE"}
-		}
-		if e.Desc == "INDEX ATTACH" && p.unwanted[id] {
-			return verdict{}
-		}
-	}
-	return verdict{taken: true}
-}
-
-// unsupported judges the objects that are never synchronized.
-func (p *planner) unsupported(e *Entry) (verdict, bool) {
-	if reason, ok := unsupportedKinds[e.Desc]; ok {
-		return verdict{reason: reason, silent: ownPublication(e.Desc, e.Tag)}, true
-	}
-	if reason, ok := p.inv.unsupported[catalogID{e.ClassOID, e.OID}]; ok {
-		return verdict{reason: reason}, true
-	}
-	schema := e.Namespace
-	if e.Desc == "SCHEMA" {
-		schema = e.Tag
-	}
-	if reason := ExcludedSchema(schema); reason != "" {
-		return verdict{reason: reason, silent: schema == "pgsyncd"}, true
-	}
-	return verdict{}, false
-}
-
-// ownPublication reports whether an object is a publication that pgsyncd made for a task.
-func ownPublication(kind, name string) bool {
-	return kind == "PUBLICATION" && strings.HasPrefix(name, "pgsyncd")
-}
-
-// annotationTaken decides about a comment or security label: it goes with its object. Schema public keeps its own.
-func (p *planner) annotationTaken(e *Entry) bool {
-	if len(e.Depends) == 0 {
-		return false
-	}
-	for _, id := range e.Depends {
-		d := p.byID[id]
-		if d == nil || !p.verdicts[id].taken {
-			return false
-		}
-	}
-	return true
-}
-
-// judgeTablePart decides about an entry of a table-level task.
-func (p *planner) judgeTablePart(e *Entry) verdict {
-	if e.ClassOID == classRelation && strings.HasPrefix(e.Desc, "SEQUENCE") {
-		return verdict{taken: p.owned[e.OID]}
-	}
-	reason, ok := tableLevel[e.Desc]
-	table := p.inv.Table(e.Table)
-	switch {
-	case !ok || table == nil || reason != "":
-		return verdict{reason: reasonIf(table != nil, reason)}
-	case e.Desc == "TABLE ATTACH":
-		for _, parent := range table.Parents {
-			if p.inv.Table(parent) == nil {
-				return verdict{reason: fmt.Sprintf("its partitioned table %s is not selected", parent)}
-			}
-		}
-	case e.Desc == "FK CONSTRAINT":
-		part := p.inv.parts[catalogID{classConstraint, e.OID}]
-		if p.tables[part.references] == nil {
-			return verdict{reason: fmt.Sprintf("the referenced table %s is not selected", p.inv.relations[part.references].name())}
-		}
-	case e.Desc == "INDEX ATTACH":
-		for _, id := range e.Depends {
-			d := p.byID[id]
-			if d != nil && (d.Desc == "TABLE" || d.Desc == "INDEX") && !p.verdicts[id].taken {
-				return verdict{}
-			}
-		}
-	}
-	return verdict{taken: true}
-}
-
-func reasonIf(condition bool, reason string) string {
-	if condition {
-		return reason
-	}
-	return ""
-}
-
 // take puts an entry where it belongs.
 func (p *planner) take(e Entry, section Section) {
 	p.taken[catalogID{e.ClassOID, e.OID}] = true
-	if e.Definition == "" {
+	if e.Definition == "" || e.Desc == "TABLE" && p.follows[e.OID] != nil {
 		return
 	}
 	e.Definition = withAccessMethod(&e)

@@ -24,6 +24,9 @@ var typesSQL string
 //go:embed sql/parts.sql
 var partsSQL string
 
+//go:embed sql/dependencies.sql
+var dependenciesSQL string
+
 //go:embed sql/sequences.sql
 var sequencesSQL string
 
@@ -57,8 +60,8 @@ func forVersion(sql string, v int) string {
 		"{seqtype}", since(100000, "pg_catalog.format_type(s.seqtypid, NULL)", "'bigint'"),
 		"{seqparameters}", since(100000, "s.seqincrement, s.seqmin, s.seqmax, s.seqcycle", "0::int8, 0::int8, 0::int8, false"),
 		"{seqjoin}", since(100000, "JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid", ""),
-		"{policies}", since(90500, "UNION ALL SELECT 3256::oid, p.oid, p.polrelid, 0, false FROM pg_catalog.pg_policy p", ""),
-		"{statistics}", since(100000, "UNION ALL SELECT 3381::oid, s.oid, s.stxrelid, 0, false FROM pg_catalog.pg_statistic_ext s", ""),
+		"{policies}", since(90500, "UNION ALL SELECT 3256::oid, p.oid, p.polrelid, 0, false, '', 0::int2, false FROM pg_catalog.pg_policy p", ""),
+		"{statistics}", since(100000, "UNION ALL SELECT 3381::oid, s.oid, s.stxrelid, 0, false, '', 0::int2, false FROM pg_catalog.pg_statistic_ext s", ""),
 		"{publications}", since(100000, `UNION ALL
 SELECT 6104::oid, p.oid, 'PUBLICATION', '', p.pubname, 'publications are not synchronized' FROM pg_catalog.pg_publication p
 UNION ALL
@@ -67,25 +70,29 @@ SELECT 6100::oid, 0, 'SUBSCRIPTION', '', s.subname, 'subscriptions are not synch
 	).Replace(sql)
 }
 
-// Read takes the inventory of the source as q's snapshot sees it: everything for the whole database, else the selected tables with
-// their partitions and the sequences they own. It needs no privilege beyond reading the catalogs, except to read sequences.
+// Read takes the inventory of the source as q's snapshot sees it: what the selection takes, with the partitions of its tables and the
+// sequences they own. Whether everything that the selection names was found is for Selection.Validate to say. It needs no privilege beyond reading the catalogs, except to read sequences.
 // The session's search_path must be empty, so that type names come out qualified.
 func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 	version, err := ServerVersion(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	r := reader{q: q, sel: sel, inv: &Inventory{Version: version, byName: map[Name]int{}}}
+	r := reader{q: q, sel: sel, scope: newScope(sel), rules: map[uint32]*TableRule{}, inv: &Inventory{
+		Version: version, byName: map[Name]int{}, selected: map[uint32]bool{},
+		unsupported: map[catalogID]string{}, lacks: map[catalogID]string{}, inline: map[uint32][]inline{}, refused: map[uint32]bool{},
+	}}
 	for _, step := range []struct {
 		what string
 		read func(context.Context) error
 	}{
 		{"relations", r.relations},
-		{"inheritance", r.inheritance},
+		{"inheritance", r.selection},
 		{"columns", r.columns},
 		{"keys", r.keys},
 		{"sequences", r.sequences},
 		{"parts of tables", r.parts},
+		{"dependencies", r.dependencies},
 		{"extended statistics", r.statistics},
 		{"unsupported objects", r.unsupported},
 	} {
@@ -98,11 +105,21 @@ func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 
 // reader is one run of Read.
 type reader struct {
-	q      Querier
-	sel    Selection
-	inv    *Inventory
-	order  []uint32          // all relations by name
-	tables map[uint32]*Table // the inventory's tables by OID
+	q       Querier
+	sel     Selection
+	scope   *scope
+	inv     *Inventory
+	order   []uint32              // all relations by name
+	parents map[uint32][]uint32   // of tables
+	tables  map[uint32]*Table     // the inventory's tables by OID
+	rules   map[uint32]*TableRule // of these tables, where there is one
+	omitted []column              // of these tables
+}
+
+// column is a column of a relation.
+type column struct {
+	relation uint32
+	number   int16
 }
 
 // relation is a row of relations.sql.
@@ -110,7 +127,7 @@ type relation struct {
 	OID       uint32
 	Schema    string
 	Name      string
-	Kind      rune
+	Kind      rune // pg_class.relkind
 	Persist   rune
 	Identity  rune
 	Filenode  uint32
@@ -145,7 +162,9 @@ func ExcludedSchema(schema string) string {
 	return ""
 }
 
-var kindNames = map[rune]string{'r': "TABLE", 'p': "TABLE", 'f': "FOREIGN TABLE", 'm': "MATERIALIZED VIEW", 'S': "SEQUENCE"}
+var kindNames = map[rune]string{
+	'r': "TABLE", 'p': "TABLE", 'f': "FOREIGN TABLE", 'v': "VIEW", 'm': "MATERIALIZED VIEW", 'S': "SEQUENCE",
+}
 
 // exclusion says why a relation is not synchronized, or is empty.
 func (r relation) exclusion() string {

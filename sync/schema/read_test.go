@@ -199,7 +199,7 @@ func TestSequences(t *testing.T) {
 		},
 		"orders_id_seq": {
 			Name: n("shop.orders_id_seq"), Type: "bigint", LastValue: 1000, Increment: 10, Min: 1, Max: 9223372036854775807,
-			OwnedBy: &orders, OwnerColumn: "id", Readable: true,
+			OwnedBy: &orders, OwnerColumn: "id", Identity: true, Readable: true,
 		},
 	}, list); diff != "" {
 		t.Errorf("sequences (-want +got):\n%s", diff)
@@ -277,7 +277,7 @@ func TestSelection(t *testing.T) {
 			continue
 		}
 		var wrong *schema.SelectionError
-		if !errors.As(err, &wrong) || wrong.Table != n(test.table) || !strings.Contains(err.Error(), test.reason) || wrong.Hint() != test.hint {
+		if !errors.As(err, &wrong) || wrong.Name != n(test.table) || !strings.Contains(err.Error(), test.reason) || wrong.Hint() != test.hint {
 			t.Errorf("%s: error %v, hint %q", test.table, err, wrong.Hint())
 		}
 	}

@@ -78,7 +78,7 @@ func (s source) pgDump(t *testing.T) string {
 func (s source) dump(t *testing.T, tables ...schema.Name) *schema.Archive {
 	t.Helper()
 	dir := t.TempDir()
-	a, err := schema.Dump(t.Context(), schema.DumpConfig{Endpoint: s.endpoint, PgDump: s.pgDump(t), WorkDir: dir, Tables: tables})
+	a, err := schema.Dump(t.Context(), schema.DumpConfig{Endpoint: s.endpoint, PgDump: s.pgDump(t), WorkDir: dir, Relations: tables})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,27 +130,12 @@ func (r *TableRule) column(name string) (target string, taken bool) {
 	return "", false
 }
 
-// Includes reports whether the selection names the table. It knows nothing of partitions: Read resolves those.
-func (s Selection) Includes(n Name) bool {
-	return s.All || slices.Contains(s.Tables, n)
+// Includes reports whether the table is selected. Of a partition, its partitioned ancestors have to be given too, those that are known:
+// it is selected with them and left out with them.
+func (s Selection) Includes(table Name, ancestors ...Name) bool {
+	return newScope(s).table('r', table, ancestors...)
 }
 
-// Validate checks that every selected table exists in the inventory that Read made for this selection, and can be synchronized.
-// The error is a *SelectionError for the first table that is not there.
-func (s Selection) Validate(inv *Inventory) error {
-	if s.All {
-		return nil
-	}
-	for _, t := range s.Tables {
-		if inv.Table(t) != nil {
-			continue
-		}
-		for _, x := range inv.Excluded {
-			if x.Name == t {
-				return &SelectionError{Table: t, Reason: "cannot be synchronized: " + x.Reason}
-			}
-		}
-		return &SelectionError{Table: t, Reason: "does not exist in the source", Near: nearest(t, inv.known)}
-	}
-	return nil
-}
+// OnlyRelations reports whether all objects are selected one by one or by patterns, so that nothing is taken but relations and what
+// belongs to them.
+func (s Selection) OnlyRelations() bool { return !s.All && len(s.Schemas) == 0 }

@@ -9,12 +9,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// sequences reads the sequences of the whole database, or those the selected tables own.
+// sequences reads those that are selected, and those that the selected columns own.
 func (r *reader) sequences(ctx context.Context) error {
 	var oids []uint32
 	for _, oid := range r.order {
 		if rel := r.inv.relations[oid]; rel.Kind == 'S' && rel.exclusion() == "" {
 			oids = append(oids, oid)
+		} else if rel.Kind == 'S' && r.scope.takes('S', rel.name()) && !r.scope.excepts('S', rel.name()) {
+			r.inv.refused[oid] = true
 		}
 	}
 	list, owners, err := readSequences(ctx, r.q, r.inv.Version, oids)
@@ -22,12 +24,26 @@ func (r *reader) sequences(ctx context.Context) error {
 		return err
 	}
 	for i, s := range list {
-		if r.sel.All || r.tables[owners[i]] != nil {
+		if r.takesSequence(s, owners[i]) {
 			s.Target = r.sel.Target(s.Name)
+			r.inv.selected[s.OID] = true
 			r.inv.Sequences = append(r.inv.Sequences, s)
 		}
 	}
 	return readValues(ctx, r.q, r.inv.Version, r.inv.Sequences)
+}
+
+// takesSequence decides about a sequence. One that a column owns goes with that column, unless it is selected by its own name.
+func (r *reader) takesSequence(s Sequence, owner uint32) bool {
+	if r.scope.names['S'][s.Name] {
+		return !s.Identity || r.tables[owner] != nil
+	}
+	if t := r.tables[owner]; t != nil {
+		return t.column(s.OwnerColumn) != nil
+	}
+	// The owner is not supported, or excepted.
+	rel, owned := r.inv.relations[owner]
+	return r.scope.takes('S', s.Name) && !r.scope.excepts('S', s.Name) && (!owned || r.selects(rel))
 }
 
 // readSequences reads the parameters of sequences, and the OIDs of the tables that own them, in parallel slices.
@@ -41,7 +57,7 @@ func readSequences(ctx context.Context, q Querier, version int, oids []uint32) (
 	var schema, table, column *string
 	into := []any{
 		&s.OID, &s.Name.Schema, &s.Name.Name, &s.Type, &s.Increment, &s.Min, &s.Max, &s.Cycle,
-		&owner, &schema, &table, &column, &s.Readable,
+		&owner, &schema, &table, &column, &s.Identity, &s.Readable,
 	}
 	_, err = pgx.ForEachRow(rows, into, func() error {
 		seq, oid := s, uint32(0)

@@ -2,73 +2,50 @@ package schema
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// relations reads every relation of the source and sorts out those that cannot be synchronized.
+// relations reads every relation of the source.
 func (r *reader) relations(ctx context.Context) error {
 	list, err := query(ctx, r.q, forVersion(relationsSQL, r.inv.Version), nil, pgx.RowToStructByPos[relation])
 	if err != nil {
 		return err
 	}
-	r.inv.relations = make(map[uint32]relation, len(list))
+	r.inv.relations, r.inv.named = make(map[uint32]relation, len(list)), make(map[Name]uint32, len(list))
 	for _, rel := range list {
 		r.order = append(r.order, rel.OID)
 		r.inv.relations[rel.OID] = rel
-		if rel.Kind == 'r' || rel.Kind == 'p' {
-			r.inv.known = append(r.inv.known, rel.name())
-		}
+		r.inv.named[rel.name()] = rel.OID
 	}
-	return nil
+	schemas, err := query(ctx, r.q, "SELECT nspname FROM pg_catalog.pg_namespace", nil, pgx.RowTo[string])
+	r.inv.schemas = set(schemas)
+	return err
 }
 
-// inheritance reads who inherits from whom, and with that knows which tables are selected.
-func (r *reader) inheritance(ctx context.Context) error {
-	type link struct{ Child, Parent uint32 }
-	links, err := query(ctx, r.q,
-		"SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno", nil, pgx.RowToStructByPos[link])
-	if err != nil {
+// selection reads who inherits from whom, and with that knows which relations but sequences are selected.
+func (r *reader) selection(ctx context.Context) error {
+	if err := r.inheritance(ctx); err != nil {
 		return err
 	}
-	parents := map[uint32][]uint32{}
-	for _, l := range links {
-		if _, ok := r.inv.relations[l.Parent]; ok {
-			parents[l.Child] = append(parents[l.Child], l.Parent)
-		}
-	}
+	selected := map[uint32]bool{}
 	for _, oid := range r.order {
 		rel := r.inv.relations[oid]
-		selected := r.sel.Includes(rel.name())
-		root := rel
-		for root.Partition && len(parents[root.OID]) == 1 {
-			root = r.inv.relations[parents[root.OID][0]]
-			selected = selected || r.sel.Includes(root.name())
-		}
-		if !selected {
+		if rel.Kind == 'S' || !r.selects(rel) {
 			continue
 		}
 		if reason := rel.exclusion(); reason != "" {
-			r.inv.Excluded = append(r.inv.Excluded, Excluded{Kind: kindNames[rel.Kind], Name: rel.name(), Reason: reason})
+			r.exclude(rel, reason)
 			continue
 		}
-		switch rel.Kind {
-		case 'r', 'p':
-			t := rel.table(root.name())
-			t.Target = r.sel.Target(t.Name)
-			if rule := r.sel.rule(t.Name, t.Root); rule != nil {
-				t.Filter = rule.Where
-			}
-			for _, parent := range parents[oid] {
-				t.Parents = append(t.Parents, r.inv.relations[parent].name())
-			}
-			r.inv.byName[t.Name] = len(r.inv.Tables)
-			r.inv.Tables = append(r.inv.Tables, t)
-		case 'm':
-			if r.sel.All {
-				r.inv.Matviews = append(r.inv.Matviews, Matview{OID: oid, Name: rel.name(), Target: r.sel.Target(rel.name()), Populated: rel.Populated})
-			}
+		selected[oid] = true
+	}
+	r.excludeOrphans(selected)
+	for _, oid := range r.order {
+		if selected[oid] {
+			r.take(r.inv.relations[oid])
 		}
 	}
 	r.tables = make(map[uint32]*Table, len(r.inv.Tables))
@@ -76,6 +53,93 @@ func (r *reader) inheritance(ctx context.Context) error {
 		r.tables[r.inv.Tables[i].OID] = &r.inv.Tables[i]
 	}
 	return nil
+}
+
+// inheritance reads the parents of tables.
+func (r *reader) inheritance(ctx context.Context) error {
+	type link struct{ Child, Parent uint32 }
+	links, err := query(ctx, r.q,
+		"SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno", nil, pgx.RowToStructByPos[link])
+	if err != nil {
+		return err
+	}
+	r.parents = map[uint32][]uint32{}
+	for _, l := range links {
+		if _, ok := r.inv.relations[l.Parent]; ok {
+			r.parents[l.Child] = append(r.parents[l.Child], l.Parent)
+		}
+	}
+	return nil
+}
+
+// ancestors returns the partitioned tables above a partition, the nearest first.
+func (r *reader) ancestors(rel relation) []Name {
+	var list []Name
+	for rel.Partition && len(r.parents[rel.OID]) == 1 {
+		rel = r.inv.relations[r.parents[rel.OID][0]]
+		list = append(list, rel.name())
+	}
+	return list
+}
+
+func (r *reader) selects(rel relation) bool {
+	return r.scope.table(rel.Kind, rel.name(), r.ancestors(rel)...)
+}
+
+func (r *reader) exclude(rel relation, reason string) {
+	r.inv.refused[rel.OID] = true
+	r.inv.Excluded = append(r.inv.Excluded, Excluded{Kind: kindNames[rel.Kind], Name: rel.name(), Reason: reason})
+}
+
+// excludeOrphans leaves out the tables that inherit from one that is not there: they cannot be made without it.
+func (r *reader) excludeOrphans(selected map[uint32]bool) {
+	for changed := true; changed; {
+		changed = false
+		for _, oid := range r.order {
+			rel := r.inv.relations[oid]
+			if !selected[oid] || rel.Partition {
+				continue
+			}
+			for _, parent := range r.parents[oid] {
+				if !selected[parent] {
+					reason := fmt.Sprintf("it inherits from %s, which is not selected", r.inv.relations[parent].name())
+					r.exclude(rel, reason)
+					r.inv.unsupported[catalogID{classRelation, oid}] = reason
+					delete(selected, oid)
+					changed = true
+					break
+				}
+			}
+		}
+	}
+}
+
+// take makes a relation part of the inventory.
+func (r *reader) take(rel relation) {
+	r.inv.selected[rel.OID] = true
+	target := r.sel.Target(rel.name())
+	switch rel.Kind {
+	case 'r', 'p':
+		above := r.ancestors(rel)
+		t := rel.table(rel.name())
+		if len(above) > 0 {
+			t.Root = above[len(above)-1]
+		}
+		t.Target = target
+		if rule := r.sel.rule(append([]Name{t.Name}, above...)...); rule != nil {
+			t.Filter = rule.Where
+			r.rules[rel.OID] = rule
+		}
+		for _, parent := range r.parents[rel.OID] {
+			t.Parents = append(t.Parents, r.inv.relations[parent].name())
+		}
+		r.inv.byName[t.Name] = len(r.inv.Tables)
+		r.inv.Tables = append(r.inv.Tables, t)
+	case 'v':
+		r.inv.Views = append(r.inv.Views, View{OID: rel.OID, Name: rel.name(), Target: target})
+	case 'm':
+		r.inv.Matviews = append(r.inv.Matviews, Matview{OID: rel.OID, Name: rel.name(), Target: target, Populated: rel.Populated})
+	}
 }
 
 func (r relation) table(root Name) Table {
@@ -109,9 +173,10 @@ func (r *reader) columns(ctx context.Context) error {
 	into := []any{&table, &c.Name, &c.Type, &c.TypeOID, &c.Number, &c.NotNull, &c.Generated, &c.Identity, &c.Toastable}
 	_, err = pgx.ForEachRow(rows, into, func() error {
 		t := r.tables[table]
-		target, taken := r.sel.rule(t.Name, t.Root).column(c.Name)
+		target, taken := r.rules[table].column(c.Name)
 		if !taken {
 			t.Omitted = append(t.Omitted, c.Name)
+			r.omitted = append(r.omitted, column{table, c.Number})
 			return nil
 		}
 		c.Target, c.BinarySafe = target, types.binarySafe(c.TypeOID)
@@ -139,67 +204,6 @@ func (r *reader) keys(ctx context.Context) error {
 			t.Key = columns
 		}
 		columns = nil
-		return nil
-	})
-	return err
-}
-
-// parts reads which indexes, constraints and other objects belong to which relation.
-func (r *reader) parts(ctx context.Context) error {
-	rows, err := r.q.Query(ctx, forVersion(partsSQL, r.inv.Version))
-	if err != nil {
-		return err
-	}
-	r.inv.parts = map[catalogID]part{}
-	var id catalogID
-	var p part
-	_, err = pgx.ForEachRow(rows, []any{&id.class, &id.oid, &p.relation, &p.references, &p.identity}, func() error {
-		r.inv.parts[id] = p
-		return nil
-	})
-	return err
-}
-
-// statistics reads the extended statistics of selected tables.
-func (r *reader) statistics(ctx context.Context) error {
-	if r.sel.All || r.inv.Version < 100000 {
-		return nil
-	}
-	rows, err := r.q.Query(ctx, `
-SELECT s.oid, n.nspname, s.stxname, s.stxrelid, coalesce(pg_catalog.pg_get_statisticsobjdef(s.oid), '')
-  FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
- WHERE s.stxrelid = ANY ($1)
- ORDER BY n.nspname::text COLLATE "C", s.stxname::text COLLATE "C"`, r.tableOIDs())
-	if err != nil {
-		return err
-	}
-	e := Entry{ClassOID: classStatistics, Section: SectionPostData, Desc: "STATISTICS"}
-	var table uint32
-	_, err = pgx.ForEachRow(rows, []any{&e.OID, &e.Namespace, &e.Tag, &table, &e.Definition}, func() error {
-		e.Table = r.tables[table].Name
-		r.inv.statistics = append(r.inv.statistics, e)
-		return nil
-	})
-	return err
-}
-
-// unsupported reads the other objects that are never synchronized, for the whole database only.
-func (r *reader) unsupported(ctx context.Context) error {
-	r.inv.unsupported = map[catalogID]string{}
-	if !r.sel.All {
-		return nil
-	}
-	rows, err := r.q.Query(ctx, forVersion(unsupportedSQL, r.inv.Version))
-	if err != nil {
-		return err
-	}
-	var id catalogID
-	var x Excluded
-	_, err = pgx.ForEachRow(rows, []any{&id.class, &id.oid, &x.Kind, &x.Name.Schema, &x.Name.Name, &x.Reason}, func() error {
-		r.inv.unsupported[id] = x.Reason
-		if x.Name.Schema != "pgsyncd" && !ownPublication(x.Kind, x.Name.Name) {
-			r.inv.Excluded = append(r.inv.Excluded, x)
-		}
 		return nil
 	})
 	return err

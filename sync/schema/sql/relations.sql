@@ -1,4 +1,4 @@
--- Every relation that may hold or feed rows, with the reason why it is left out where that follows from the relation itself.
+-- Every relation that may hold, show or feed rows, with the reason why it is left out where that follows from the relation itself.
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relfilenode, {partition} AS is_partition,
        CASE WHEN c.reltuples > 0 AND c.relpages > 0 AND c.relkind = 'r'
             THEN coalesce(c.reltuples::float8 / c.relpages * pg_catalog.pg_relation_size(c.oid)
@@ -11,7 +11,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
            AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e' LIMIT 1) AS extension
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'f', 'm', 'S')
+ WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
    AND c.oid >= 16384
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgsyncd')
    AND n.nspname NOT LIKE 'pg\_toast\_temp\_%'

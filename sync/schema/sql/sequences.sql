@@ -1,4 +1,4 @@
-SELECT c.oid, n.nspname, c.relname, {seqtype}, {seqparameters}, t.oid, tn.nspname, t.relname, a.attname,
+SELECT c.oid, n.nspname, c.relname, {seqtype}, {seqparameters}, t.oid, tn.nspname, t.relname, a.attname, coalesce(d.deptype = 'i', false),
        pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
