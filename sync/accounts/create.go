@@ -26,8 +26,8 @@ func Create(ctx context.Context, src schema.Querier, dst *pgx.Conn, o Options) (
 	for _, r := range wanted {
 		a := Account{Role: r.Name}
 		switch {
-		case r.system() != "":
-			a.remark("%s", r.system())
+		case r.System() != "":
+			a.remark("%s", r.System())
 		case o.created(r.Name) && s.has(r.Name):
 			a.Synchronized = true
 			s.restrict(&a, r)
@@ -40,7 +40,7 @@ func Create(ctx context.Context, src schema.Querier, dst *pgx.Conn, o Options) (
 				return nil, nil, fmt.Errorf("create role %s: %w", ident(r.Name), err)
 			}
 		}
-		if s.has(r.Name) && r.system() == "" {
+		if s.has(r.Name) && r.System() == "" {
 			roles = append(roles, r.Name)
 		}
 		list = append(list, a)

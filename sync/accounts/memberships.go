@@ -83,7 +83,7 @@ func readMemberships(ctx context.Context, src schema.Querier, wanted []Role) ([]
 	}
 	var names []string
 	for _, r := range wanted {
-		if r.system() == "" {
+		if r.System() == "" {
 			names = append(names, r.Name)
 		}
 	}

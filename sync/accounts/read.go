@@ -28,8 +28,8 @@ type Role struct {
 	password *string // as stored; behind a pointer so that printing a Role does not show it; nil: none, or not readable
 }
 
-// system says why a role is no business of a task, or is empty.
-func (r Role) system() string {
+// System says why a role is no business of a task, or is empty.
+func (r Role) System() string {
 	switch {
 	case strings.HasPrefix(r.Name, "pg_"):
 		return "Names that begin with pg_ belong to PostgreSQL's own roles."

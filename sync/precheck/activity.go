@@ -78,6 +78,16 @@ func preparedTransactions(ctx context.Context, e *env) (finding, error) {
 	return passed("none is older than %s", e.in.LongTransaction)
 }
 
+// sessions is how many of them the task has open at most. On the source: copying, the anchor's, the slot's, pg_dump's, what
+// reads the structure and two that watch; on the destination: copying, indexes or changes, the structure's and one that writes
+// what has become of it all.
+func (e *env) sessions(s *side) int {
+	if s == &e.src {
+		return e.in.CopyWorkers + 6
+	}
+	return e.in.CopyWorkers + max(e.in.IndexWorkers, e.in.ApplyWorkers) + 2
+}
+
 // connections compares the sessions the task needs with what server, database and
 // role still allow.
 func connections(ctx context.Context, e *env, s *side) (finding, error) {
@@ -100,7 +110,7 @@ func connections(ctx context.Context, e *env, s *side) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	need := e.in.Connections
+	need := e.sessions(s)
 	found := fmt.Sprintf("the task needs %d sessions; ", need)
 	switch {
 	case free < need:

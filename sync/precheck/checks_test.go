@@ -214,8 +214,8 @@ var defects = map[string]defect{
 		},
 	},
 	"connections": {
-		item: "source connections", outcome: precheck.Failed, found: "the task needs 1000", also: "destination connections",
-		adjust: func(f *fixture) { f.in.Connections = 1000 },
+		item: "source connections", outcome: precheck.Failed, found: "the task needs 1006", also: "destination connections",
+		adjust: func(f *fixture) { f.in.CopyWorkers = 1000 },
 	},
 	"slots": {
 		item: "replication slots", outcome: precheck.Failed, found: "needs 500", also: "WAL senders",

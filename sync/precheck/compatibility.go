@@ -3,7 +3,10 @@ package precheck
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"pgsyncd/sync/schema"
 )
 
 var compatibilityChecks = []check{
@@ -69,10 +72,17 @@ func localeName(name string) string {
 }
 
 // databaseLocale is a row of pg_database.
-type databaseLocale struct{ Encoding, Collate, Ctype string }
+type databaseLocale struct{ Encoding, Collate, Ctype, Provider, Locale string }
 
 func (s *side) locale(ctx context.Context) (databaseLocale, error) {
-	list, err := read[databaseLocale](ctx, s, `SELECT pg_catalog.pg_encoding_to_char(encoding)::text, datcollate::text, datctype::text
+	provider, locale := "'c'", "''"
+	switch {
+	case s.version >= 170000:
+		provider, locale = "datlocprovider::text", "coalesce(datlocale, '')"
+	case s.version >= 150000:
+		provider, locale = "datlocprovider::text", "coalesce(daticulocale, '')"
+	}
+	list, err := read[databaseLocale](ctx, s, `SELECT pg_catalog.pg_encoding_to_char(encoding)::text, datcollate::text, datctype::text, `+provider+`, `+locale+`
 		FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`)
 	if err != nil {
 		return databaseLocale{}, err
@@ -116,7 +126,12 @@ func databaseCollation(ctx context.Context, e *env) (finding, error) {
 			dst.Collate, dst.Ctype, src.Collate, src.Ctype),
 			fmt.Sprintf("CREATE DATABASE … TEMPLATE template0 LC_COLLATE '%s' LC_CTYPE '%s';", src.Collate, src.Ctype))
 	}
-	return passed("%s/%s", dst.Collate, dst.Ctype)
+	if src.Provider != dst.Provider || src.Locale != dst.Locale {
+		return confirm(fmt.Sprintf("text sorts by %s %s instead of %s %s: the order of results and bounds of partitions may differ",
+			providers[dst.Provider], dst.Locale, providers[src.Provider], src.Locale),
+			fmt.Sprintf("CREATE DATABASE … TEMPLATE template0 LOCALE_PROVIDER %s …;", providers[src.Provider]))
+	}
+	return passed("%s/%s, provider %s", dst.Collate, dst.Ctype, providers[dst.Provider])
 }
 
 // columnCollations finds collations of the source's operating system or ICU that
@@ -144,6 +159,61 @@ func columnCollations(ctx context.Context, e *env) (finding, error) {
 		}
 		return failed("the destination lacks collations that columns use: "+enumerate(missing),
 			"Install the locale on the destination's machine, then as a superuser SELECT pg_import_system_collations('pg_catalog'); or:\n"+statements(fix))
+	}
+	return e.ownCollations(ctx)
+}
+
+// providers spells pg_collation.collprovider and pg_database.datlocprovider.
+var providers = map[string]string{"c": "libc", "i": "icu", "b": "builtin"}
+
+// ownCollations are those that users of the source have made: tasks of tables do not bring them along, and a server may be
+// built without ICU.
+func (e *env) ownCollations(ctx context.Context) (finding, error) {
+	provider, locale := "'c'", "l.collcollate::text"
+	switch v := e.src.version; {
+	case v >= 170000:
+		provider, locale = "l.collprovider::text", "coalesce(l.colllocale, l.collcollate)"
+	case v >= 150000:
+		provider, locale = "l.collprovider::text", "coalesce(l.colliculocale, l.collcollate)"
+	case v >= 100000:
+		provider = "l.collprovider::text"
+	}
+	type collation struct{ Schema, Name, Provider, Locale string }
+	used, err := read[collation](ctx, &e.src, `SELECT DISTINCT n.nspname::text, l.collname::text, `+provider+`, `+locale+`
+		FROM pg_catalog.pg_attribute a
+		JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace
+		WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname <> 'pg_catalog' ORDER BY 1, 2`, e.tableOIDs())
+	if err != nil {
+		return finding{}, err
+	}
+	icu := true
+	if e.dst.version >= 100000 {
+		if icu, err = value[bool](ctx, &e.dst, "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collprovider = 'i')"); err != nil {
+			return finding{}, err
+		}
+	}
+	var missing, fix []string
+	for _, c := range used {
+		name := schema.Name{Schema: e.in.Selection.TargetSchema(c.Schema), Name: c.Name}
+		if c.Provider == "i" && !icu {
+			return failed(fmt.Sprintf("the destination was built without ICU, which collation %s uses", name),
+				"Use a destination server with ICU, or change the columns' collation in the source.")
+		}
+		there, err := value[bool](ctx, &e.dst, `SELECT EXISTS (SELECT FROM pg_catalog.pg_collation l
+			JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace WHERE n.nspname = $1 AND l.collname = $2)`, name.Schema, name.Name)
+		if err != nil {
+			return finding{}, err
+		}
+		if there || slices.Contains(e.whole, c.Schema) {
+			continue
+		}
+		missing = append(missing, name.String())
+		fix = append(fix, fmt.Sprintf("CREATE SCHEMA IF NOT EXISTS %s;\nCREATE COLLATION %s (PROVIDER = %s, LOCALE = %s);",
+			ident(name.Schema), name, providers[c.Provider], literal(c.Locale)))
+	}
+	if len(missing) > 0 {
+		return failed("the destination lacks collations that columns use: "+enumerate(missing),
+			statements(distinct(fix)))
 	}
 	return passed("the destination has them all")
 }

@@ -10,10 +10,10 @@ import (
 
 var destinationPrivilegeChecks = []check{
 	{"destination privileges", "create database", destination, false, createDatabase},
-	{"destination privileges", "create schemas", destination | database | inventory, false, createSchemas},
-	{"destination privileges", "create objects", destination | database | inventory, false, createObjects},
+	{"destination privileges", "create schemas", source | destination | database | inventory, false, createSchemas},
+	{"destination privileges", "create objects", source | destination | database | inventory, false, createObjects},
 	{"destination privileges", "write tables", destination | database | inventory, false, writeTables},
-	{"destination privileges", "superuser objects", source | destination, false, superuserObjects},
+	{"destination privileges", "superuser objects", source | destination | inventory, false, superuserObjects},
 }
 
 func createDatabase(ctx context.Context, e *env) (finding, error) {
@@ -34,30 +34,24 @@ func createDatabase(ctx context.Context, e *env) (finding, error) {
 // ledgerSchema is where the task keeps its position in the destination.
 const ledgerSchema = "pgsyncd"
 
-// schemas are those that the task needs in the destination.
+// schemas are those that the task needs in the destination, by their names there.
 func (e *env) schemas(ctx context.Context) ([]string, error) {
 	list := []string{ledgerSchema}
 	for _, t := range e.inv.Tables {
-		list = append(list, t.Name.Schema)
+		list = append(list, t.Target.Schema)
 	}
 	for _, s := range e.inv.Sequences {
-		list = append(list, s.Name.Schema)
+		list = append(list, s.Target.Schema)
 	}
-	if e.in.Selection.All {
-		more, err := column[string](ctx, &e.src, `SELECT nspname::text FROM pg_catalog.pg_namespace n
-			WHERE nspname NOT LIKE 'pg\_%' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-				WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.objid = n.oid AND d.deptype = 'e')`)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range more {
-			if schema.ExcludedSchema(name) == "" {
-				list = append(list, name)
-			}
-		}
+	for _, name := range e.whole {
+		list = append(list, e.in.Selection.TargetSchema(name))
+	}
+	views, err := e.relations(ctx, "vm")
+	for _, v := range views {
+		list = append(list, e.in.Selection.Target(schema.Name{Schema: v.Schema, Name: v.Name}).Schema)
 	}
 	slices.Sort(list)
-	return slices.Compact(list), nil
+	return slices.Compact(list), err
 }
 
 func createSchemas(ctx context.Context, e *env) (finding, error) {
@@ -136,12 +130,15 @@ func writeTables(ctx context.Context, e *env) (finding, error) {
 	return passed("%s of the task exist and may be written", count(len(existing.Tables), "table", "tables"))
 }
 
-// existingTables are the destination's tables that have the name of a table of
-// the task.
+// existingTables are the destination's tables that have the name which a table of
+// the task gets there.
 func (e *env) existingTables(ctx context.Context) (*schema.Inventory, error) {
 	sel := schema.Selection{}
 	for _, t := range e.inv.Tables {
-		sel.Tables = append(sel.Tables, t.Name)
+		sel.Tables = append(sel.Tables, t.Target)
+	}
+	if len(sel.Tables) == 0 {
+		return &schema.Inventory{}, nil
 	}
 	return schema.Read(ctx, e.dst.conn, sel)
 }
@@ -149,23 +146,23 @@ func (e *env) existingTables(ctx context.Context) (*schema.Inventory, error) {
 // superuserObjects are those whose creation PostgreSQL itself reserves to
 // superusers. Members of an extension come with it.
 const superuserObjectsSQL = `
-SELECT kind || ' ' || name FROM (
-	SELECT 'EVENT TRIGGER' AS kind, pg_catalog.quote_ident(evtname) AS name, 'pg_event_trigger'::pg_catalog.regclass AS class, oid
-		FROM pg_catalog.pg_event_trigger
-	UNION ALL SELECT 'TEXT SEARCH PARSER', pg_catalog.quote_ident(prsname), 'pg_ts_parser'::pg_catalog.regclass, oid FROM pg_catalog.pg_ts_parser
-	UNION ALL SELECT 'TEXT SEARCH TEMPLATE', pg_catalog.quote_ident(tmplname), 'pg_ts_template'::pg_catalog.regclass, oid FROM pg_catalog.pg_ts_template
-	UNION ALL SELECT 'OPERATOR CLASS', pg_catalog.quote_ident(opcname), 'pg_opclass'::pg_catalog.regclass, oid FROM pg_catalog.pg_opclass
-	UNION ALL SELECT 'OPERATOR FAMILY', pg_catalog.quote_ident(opfname), 'pg_opfamily'::pg_catalog.regclass, oid FROM pg_catalog.pg_opfamily
-	UNION ALL SELECT 'FUNCTION', p.oid::pg_catalog.regprocedure::text, 'pg_proc'::pg_catalog.regclass, p.oid
+SELECT kind || ' ' || o.name FROM (
+	SELECT 'EVENT TRIGGER' AS kind, pg_catalog.quote_ident(evtname) AS name, 'pg_event_trigger'::pg_catalog.regclass AS class, oid, 0::oid AS schema
+		FROM pg_catalog.pg_event_trigger WHERE $2
+	UNION ALL SELECT 'TEXT SEARCH PARSER', pg_catalog.quote_ident(prsname), 'pg_ts_parser'::pg_catalog.regclass, oid, prsnamespace FROM pg_catalog.pg_ts_parser
+	UNION ALL SELECT 'TEXT SEARCH TEMPLATE', pg_catalog.quote_ident(tmplname), 'pg_ts_template'::pg_catalog.regclass, oid, tmplnamespace FROM pg_catalog.pg_ts_template
+	UNION ALL SELECT 'OPERATOR CLASS', pg_catalog.quote_ident(opcname), 'pg_opclass'::pg_catalog.regclass, oid, opcnamespace FROM pg_catalog.pg_opclass
+	UNION ALL SELECT 'OPERATOR FAMILY', pg_catalog.quote_ident(opfname), 'pg_opfamily'::pg_catalog.regclass, oid, opfnamespace FROM pg_catalog.pg_opfamily
+	UNION ALL SELECT 'FUNCTION', p.oid::pg_catalog.regprocedure::text, 'pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace
 		FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 		WHERE NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c')
-) o
-WHERE o.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+) o LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.schema
+WHERE o.oid >= 16384 AND (o.schema = 0 OR n.nspname = ANY ($1)) AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 	WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
 ORDER BY 1`
 
 func superuserObjects(ctx context.Context, e *env) (finding, error) {
-	if !e.in.Selection.All {
+	if len(e.whole) == 0 {
 		return passed("a task of tables has none")
 	}
 	if e.dst.superuser {
@@ -178,7 +175,7 @@ func superuserObjects(ctx context.Context, e *env) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	objects, err := column[string](ctx, &e.src, superuserObjectsSQL)
+	objects, err := column[string](ctx, &e.src, superuserObjectsSQL, e.whole, e.in.Selection.All)
 	if err != nil {
 		return finding{}, err
 	}

@@ -3,6 +3,7 @@ package precheck
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"pgsyncd/sync/endpoint"
@@ -40,6 +41,8 @@ type env struct {
 	creating bool // the destination database is missing and will be created; dst is a session on the database postgres
 	inv      *schema.Inventory
 	invErr   error
+	whole    []string // schemas of the source that are taken with every kind of object
+	began    walPosition
 }
 
 // open connects to both sides. What fails is remembered and reported by the
@@ -50,6 +53,9 @@ func open(ctx context.Context, in Input) *env {
 	defer cancel()
 	e.src.connect(ctx)
 	e.dst.connect(ctx)
+	if in.Incremental && e.src.err == nil {
+		e.began, _ = e.src.wal(ctx) // only a forecast needs it
+	}
 	if in.CreateDatabase && e.dst.err != nil && endpoint.Diagnose(e.dst.err).Cause == endpoint.CauseNoDatabase {
 		e.creating = true
 		e.dst = side{endpoint: in.Destination.WithDatabase("postgres")}
@@ -82,12 +88,30 @@ func (e *env) prepare(ctx context.Context, n needs) error {
 		}
 	}
 	if n&inventory != 0 && e.inv == nil && e.invErr == nil {
-		e.inv, e.invErr = schema.Read(ctx, e.src.conn, e.in.Selection)
+		if e.inv, e.invErr = schema.Read(ctx, e.src.conn, e.in.Selection); e.invErr == nil {
+			e.whole, e.invErr = e.wholeSchemas(ctx)
+		}
 	}
 	if n&inventory != 0 {
 		return e.invErr
 	}
 	return nil
+}
+
+// wholeSchemas are the schemas of which the task takes everything. Those of extensions come with them.
+func (e *env) wholeSchemas(ctx context.Context) ([]string, error) {
+	sel, whole := e.in.Selection, []string{}
+	list, err := column[string](ctx, &e.src, `SELECT nspname::text FROM pg_catalog.pg_namespace n
+		WHERE nspname NOT LIKE 'pg\_%' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+			WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.objid = n.oid AND d.deptype = 'e')
+		ORDER BY nspname::text COLLATE "C"`)
+	for _, name := range list {
+		taken := sel.All && !slices.Contains(sel.Except.Schemas, name) || slices.Contains(sel.Schemas, name)
+		if taken && schema.ExcludedSchema(name) == "" {
+			whole = append(whole, name)
+		}
+	}
+	return whole, err
 }
 
 func (e *env) close(ctx context.Context) {
@@ -167,4 +191,27 @@ func major(number int) int {
 		return number / 10000 * 100
 	}
 	return number / 100
+}
+
+// relation is a view, a materialized view or another relation that is no table.
+type relation struct {
+	OID          uint32
+	Schema, Name string
+	Kind         string // pg_class.relkind
+}
+
+// relations are those of some kinds (letters of pg_class.relkind) that are selected with their schema or one by one, members
+// of extensions apart.
+func (e *env) relations(ctx context.Context, kinds string) ([]relation, error) {
+	var schemas, named []string
+	for _, n := range slices.Concat(e.in.Selection.Views, e.in.Selection.Matviews) {
+		schemas, named = append(schemas, n.Schema), append(named, n.Name)
+	}
+	return read[relation](ctx, &e.src, `SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE pg_catalog.strpos($1, c.relkind::text) > 0 AND c.relpersistence <> 't'
+			AND (n.nspname = ANY ($2) OR (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($3::text[], $4::text[])))
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+				WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+		ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C"`, kinds, e.whole, schemas, named)
 }

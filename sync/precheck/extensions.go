@@ -8,7 +8,7 @@ import (
 )
 
 var extensionChecks = []check{
-	{"extensions", "extensions", source | destination, false, extensions},
+	{"extensions", "extensions", source | destination | inventory, false, extensions},
 	{"extensions", "member tables", source, false, memberTables},
 }
 
@@ -26,12 +26,21 @@ type extension struct {
 }
 
 func extensions(ctx context.Context, e *env) (finding, error) {
+	// A task of the whole database brings all; any other needs those whose types its columns have.
+	var used []string
 	if !e.in.Selection.All {
-		return passed("a task of tables brings none")
+		types, err := e.userTypes(ctx)
+		if err != nil {
+			return finding{}, err
+		}
+		for _, t := range types {
+			used = append(used, t.Extension)
+		}
 	}
 	type row struct{ Name, Version, Schema string }
-	wanted, err := read[row](ctx, &e.src, `SELECT x.extname, x.extversion, n.nspname FROM pg_catalog.pg_extension x
-		JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace WHERE x.extname <> 'plpgsql' ORDER BY 1`)
+	wanted, err := read[row](ctx, &e.src, `SELECT x.extname::text, x.extversion, n.nspname::text FROM pg_catalog.pg_extension x
+		JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace WHERE x.extname <> 'plpgsql' AND ($1 OR x.extname = ANY ($2)) ORDER BY 1`,
+		e.in.Selection.All, used)
 	if err != nil {
 		return finding{}, err
 	}

@@ -1,6 +1,7 @@
 package precheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,16 +31,27 @@ const (
 	ExistingReplace = "replace"
 )
 
+// Values of Input.FullConflicts.
+const (
+	ConflictsIgnore = "ignore"
+	ConflictsError  = "error"
+)
+
 // Input is the task to be checked.
 type Input struct {
 	Source, Destination *endpoint.Endpoint
 	Selection           schema.Selection
 	Incremental         bool          // changes are streamed after the copy
 	ExistingObjects     string        // default ExistingFail
+	FullConflicts       string        // default ConflictsIgnore
 	CreateDatabase      bool          // the destination database is created when it is missing
+	LargeObjects        bool          // the full phase copies them
 	Slot, Publication   string        // names the task will use on the source; empty without Incremental
 	Slots               int           // slots the task needs at once; default 2: its own, and a temporary one for copies after a crash
-	Connections         int           // sessions the task opens on each side; default 8
+	CopyWorkers         int           // sessions on each side that copy rows; default 4
+	IndexWorkers        int           // sessions on the destination that build indexes; default 4
+	ApplyWorkers        int           // sessions on the destination that apply changes; default 1
+	SequenceMargin      int64         // added to sequences on stop; default 10,000
 	LongTransaction     time.Duration // transactions that run for longer are shown; default one minute
 }
 
@@ -83,24 +95,19 @@ func failed(found, suggestion string) (finding, error) {
 
 // all lists the checks in the order in which they are made and shown.
 func all() []check {
-	return slices.Concat(endpointChecks, versionChecks, settingChecks, sourcePrivilegeChecks, destinationPrivilegeChecks,
-		roleChecks, tableChecks, objectChecks, extensionChecks, compatibilityChecks, activityChecks, leftoverChecks, capacityChecks)
+	return slices.Concat(endpointChecks, versionChecks, settingChecks, selectionChecks, sourcePrivilegeChecks, destinationPrivilegeChecks,
+		accountChecks, roleChecks, tableChecks, filterChecks, objectChecks, typeChecks, extensionChecks, compatibilityChecks,
+		activityChecks, leftoverChecks, capacityChecks)
 }
 
 // Run makes all checks that concern the task.
 func Run(ctx context.Context, in Input) []Result {
-	if in.ExistingObjects == "" {
-		in.ExistingObjects = ExistingFail
-	}
-	if in.Slots == 0 {
-		in.Slots = 2
-	}
-	if in.Connections == 0 {
-		in.Connections = 8
-	}
-	if in.LongTransaction == 0 {
-		in.LongTransaction = time.Minute
-	}
+	in.ExistingObjects = cmp.Or(in.ExistingObjects, ExistingFail)
+	in.FullConflicts = cmp.Or(in.FullConflicts, ConflictsIgnore)
+	in.Slots = cmp.Or(in.Slots, 2)
+	in.CopyWorkers, in.IndexWorkers, in.ApplyWorkers = cmp.Or(in.CopyWorkers, 4), cmp.Or(in.IndexWorkers, 4), cmp.Or(in.ApplyWorkers, 1)
+	in.SequenceMargin = cmp.Or(in.SequenceMargin, 10_000)
+	in.LongTransaction = cmp.Or(in.LongTransaction, time.Minute)
 	e := open(ctx, in)
 	defer e.close(ctx)
 	var results []Result

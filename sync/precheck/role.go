@@ -100,7 +100,7 @@ func alwaysFiring(ctx context.Context, e *env) (finding, error) {
 		SELECT 'RULE ' || pg_catalog.quote_ident(r.rulename) || ' ON ' || r.ev_class::pg_catalog.regclass::text
 			FROM pg_catalog.pg_rewrite r
 			WHERE r.ev_class = ANY ($1) AND r.ev_enabled IN ('A', 'R') AND r.ev_type <> '1'
-		ORDER BY 1`, e.tableOIDs(), e.in.Selection.All)
+		ORDER BY 1`, e.tableOIDs(), len(e.whole) > 0)
 	if err != nil {
 		return finding{}, err
 	}

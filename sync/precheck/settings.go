@@ -54,9 +54,9 @@ func walSenders(ctx context.Context, e *env) (finding, error) {
 
 func standbySource(ctx context.Context, e *env) (finding, error) {
 	var standby bool
-	var feedback string
-	err := e.src.conn.QueryRow(ctx, `SELECT pg_catalog.pg_is_in_recovery(),
-		pg_catalog.current_setting('hot_standby_feedback')`).Scan(&standby, &feedback)
+	var feedback, delay string
+	err := e.src.conn.QueryRow(ctx, `SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('hot_standby_feedback'),
+		pg_catalog.current_setting('max_standby_streaming_delay')`).Scan(&standby, &feedback, &delay)
 	switch {
 	case err != nil:
 		return finding{}, err
@@ -70,7 +70,7 @@ func standbySource(ctx context.Context, e *env) (finding, error) {
 		return failed("the source is a standby with hot_standby_feedback = off: the primary may cancel the copy",
 			"ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf(); on the standby.")
 	}
-	return passed("a standby with hot_standby_feedback = on")
+	return passed("a standby with hot_standby_feedback = on; DDL of the primary on a table that is copied cancels the copy after max_standby_streaming_delay = %s", delay)
 }
 
 // slotLimits tells of settings by which the server gives up a slot that lags.

@@ -2,7 +2,6 @@ package precheck
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -10,31 +9,13 @@ import (
 )
 
 var tableChecks = []check{
-	{"tables", "selected tables", inventory, false, selectedTables},
 	{"tables", "replica identity", inventory, true, replicaIdentity},
 	{"tables", "long keys", inventory, true, longKeys},
 	{"tables", "unlogged tables", inventory, true, unloggedTables},
 	{"tables", "generated columns", inventory, false, generatedColumns},
 	{"tables", "partition triggers", source | inventory, false, partitionTriggers},
 	{"tables", "referenced tables", source | inventory, false, referencedTables},
-	{"tables", "column types", source | destination | database | inventory, false, columnTypes},
 	{"tables", "sequences", inventory, false, sequenceRoom},
-}
-
-func selectedTables(_ context.Context, e *env) (finding, error) {
-	err := e.in.Selection.Validate(e.inv)
-	var missing *schema.SelectionError
-	if errors.As(err, &missing) {
-		return failed(err.Error(), missing.Hint())
-	}
-	if err != nil {
-		return finding{}, err
-	}
-	var rows, bytes int64
-	for _, t := range e.inv.Tables {
-		rows, bytes = rows+t.Rows, bytes+t.Bytes
-	}
-	return passed("%s, about %d rows, %s", count(len(e.inv.Tables), "table", "tables"), rows, size(bytes))
 }
 
 // replicaIdentity concerns each table that holds rows, partitions one by one: a
@@ -116,15 +97,20 @@ func generatedColumns(_ context.Context, e *env) (finding, error) {
 	return passed("%s, computed by the destination", count(n, "column", "columns"))
 }
 
-// partitionTriggers finds row triggers that fire for a partitioned table but were
-// disabled for one of its partitions; before 13 copies are not marked as such.
+// partitionTriggers finds row triggers that fire for a partitioned table but were disabled for one of its partitions. Before
+// 13 only the dependency of a copy tells what it was made from.
 func partitionTriggers(ctx context.Context, e *env) (finding, error) {
-	if e.src.version < 130000 || !e.in.Selection.All {
-		return passed("not to be checked")
+	if e.src.version < 110000 || len(e.whole) == 0 {
+		return passed("none is synchronized")
+	}
+	parent := "p.oid = t.tgparentid"
+	if e.src.version < 130000 {
+		parent = `EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
+			AND d.refclassid = d.classid AND d.objid = t.oid AND d.refobjid = p.oid)`
 	}
 	list, err := column[string](ctx, &e.src, `SELECT pg_catalog.quote_ident(t.tgname) || ' ON ' || t.tgrelid::pg_catalog.regclass::text
-		FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_trigger p ON p.oid = t.tgparentid
-		WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal AND t.tgenabled = 'D' AND p.tgenabled <> 'D' ORDER BY 1`, e.tableOIDs())
+		FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_trigger p ON `+parent+`
+		WHERE t.tgrelid = ANY ($1) AND NOT p.tgisinternal AND t.tgenabled = 'D' AND p.tgenabled <> 'D' ORDER BY 1`, e.tableOIDs())
 	if err != nil {
 		return finding{}, err
 	}
@@ -152,41 +138,9 @@ func referencedTables(ctx context.Context, e *env) (finding, error) {
 	return passed("all are selected")
 }
 
-// columnTypes concerns tasks of tables: types are not objects of theirs.
-func columnTypes(ctx context.Context, e *env) (finding, error) {
-	if e.in.Selection.All {
-		return passed("types are synchronized with the database")
-	}
-	type typ struct{ Schema, Name string }
-	used, err := read[typ](ctx, &e.src, `SELECT DISTINCT n.nspname, t.typname FROM pg_catalog.pg_attribute a
-		JOIN pg_catalog.pg_type v ON v.oid = a.atttypid
-		JOIN pg_catalog.pg_type t ON t.oid = CASE WHEN v.typelem <> 0 AND v.typlen = -1 THEN v.typelem ELSE v.oid END
-		JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-		WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname <> 'pg_catalog' ORDER BY 1, 2`, e.tableOIDs())
-	if err != nil {
-		return finding{}, err
-	}
-	var missing []string
-	for _, t := range used {
-		exists, err := value[bool](ctx, &e.dst, `SELECT EXISTS (SELECT FROM pg_catalog.pg_type t
-			JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2)`, t.Schema, t.Name)
-		if err != nil {
-			return finding{}, err
-		}
-		if !exists {
-			missing = append(missing, schema.Name{Schema: t.Schema, Name: t.Name}.String())
-		}
-	}
-	if len(missing) > 0 {
-		return failed("the destination lacks types that the tables use: "+enumerate(missing),
-			"Create them in the destination (CREATE TYPE, CREATE DOMAIN or CREATE EXTENSION), or synchronize the whole database with FOR ALL.")
-	}
-	return passed("the destination has them all")
-}
-
 // sequenceRoom finds sequences that the margin of a stop would exhaust.
 func sequenceRoom(_ context.Context, e *env) (finding, error) {
-	const margin = 10_000
+	margin := e.in.SequenceMargin
 	var found, fix []string
 	for _, s := range e.inv.Sequences {
 		short := s.Increment > 0 && s.LastValue > s.Max-margin || s.Increment < 0 && s.LastValue < s.Min+margin

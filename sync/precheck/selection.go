@@ -1,0 +1,118 @@
+package precheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"pgsyncd/sync/schema"
+)
+
+var selectionChecks = []check{
+	{"selection", "selected tables", inventory, false, selectedTables},
+	{"selection", "names in the destination", source | inventory | destination, false, targetNames},
+	{"selection", "dependencies of views", source | inventory, false, viewDependencies},
+}
+
+// selectedTables reports every fault of the selection at once.
+func selectedTables(_ context.Context, e *env) (finding, error) {
+	if err := e.in.Selection.Validate(e.inv); err != nil {
+		var found, hints []string
+		for _, fault := range unjoin(err) {
+			found = append(found, fault.Error())
+			var wrong *schema.SelectionError
+			if errors.As(fault, &wrong) && wrong.Hint() != "" {
+				hints = append(hints, fmt.Sprintf("%s: %s", fault, wrong.Hint()))
+			}
+		}
+		if len(hints) == 0 {
+			hints = []string{"Correct it with ALTER SYNC TASK … SET FOR …"}
+		}
+		return failed(strings.Join(found, "; "), statements(hints))
+	}
+	var rows, bytes int64
+	for _, t := range e.inv.Tables {
+		rows, bytes = rows+t.Rows, bytes+t.Bytes
+	}
+	return passed("%s, about %d rows, %s", count(len(e.inv.Tables), "table", "tables"), rows, size(bytes))
+}
+
+// unjoin returns the parts of what errors.Join made, or the error itself.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// targetNames finds names that are longer in the destination's encoding than an identifier can be. Any other name is usable.
+func targetNames(ctx context.Context, e *env) (finding, error) {
+	src, dst, err := e.locales(ctx)
+	if err != nil {
+		return finding{}, err
+	}
+	target := dst.Encoding
+	if e.creating {
+		target = src.Encoding
+	}
+	if src.Encoding == target || src.Encoding == "SQL_ASCII" || target == "SQL_ASCII" {
+		return passed("any name can be kept")
+	}
+	list, err := column[string](ctx, &e.src, `SELECT DISTINCT name FROM (
+			SELECT relname::text FROM pg_catalog.pg_class WHERE oid = ANY ($2)
+				OR relnamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1))
+			UNION ALL SELECT attname::text FROM pg_catalog.pg_attribute WHERE attrelid = ANY ($2) AND attnum > 0 AND NOT attisdropped
+			UNION ALL SELECT conname::text FROM pg_catalog.pg_constraint WHERE conrelid = ANY ($2)
+			UNION ALL SELECT nspname::text FROM pg_catalog.pg_namespace WHERE oid >= 16384
+		) AS names (name) WHERE pg_catalog.octet_length(pg_catalog.convert_to(name, $3)) > 63 ORDER BY 1`, e.whole, e.tableOIDs(), target)
+	if err != nil {
+		return finding{}, err
+	}
+	if len(list) > 0 {
+		return failed(fmt.Sprintf("longer than 63 bytes in %s, the encoding of the destination: %s", target, enumerate(quoted(list))),
+			"Rename them in the source (ALTER … RENAME TO …), or give tables and schemas other names in the task with AS.")
+	}
+	return passed("all fit into %s", target)
+}
+
+func quoted(list []string) []string {
+	texts := []string{}
+	for _, name := range list {
+		texts = append(texts, ident(name))
+	}
+	return texts
+}
+
+// viewDependenciesSQL returns the relations outside the task ($2) that the views among $1 look at. What belongs to an extension
+// or to PostgreSQL is there in any case.
+const viewDependenciesSQL = `
+SELECT DISTINCT r.ev_class::pg_catalog.regclass::text || ' uses ' || d.refobjid::pg_catalog.regclass::text
+	FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+	WHERE r.rulename = '_RETURN' AND r.ev_class = ANY ($1) AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+		AND d.refobjid <> r.ev_class AND d.refobjid >= 16384 AND NOT d.refobjid = ANY ($2)
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x
+			WHERE x.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND x.objid = d.refobjid AND x.deptype = 'e')
+	ORDER BY 1`
+
+// viewDependencies finds views that cannot be created, because what they look at is not selected.
+func viewDependencies(ctx context.Context, e *env) (finding, error) {
+	views, err := e.relations(ctx, "vm")
+	if err != nil {
+		return finding{}, err
+	}
+	taken := e.tableOIDs()
+	var oids []uint32
+	for _, v := range views {
+		oids, taken = append(oids, v.OID), append(taken, v.OID)
+	}
+	list, err := column[string](ctx, &e.src, viewDependenciesSQL, oids, taken)
+	if err != nil {
+		return finding{}, err
+	}
+	if len(list) > 0 {
+		return confirm("views that are left out, because what they use is not selected: "+enumerate(list),
+			"Select what they use too, or confirm that the destination does without these views.")
+	}
+	return passed("%s, whose tables are selected", count(len(views), "view", "views"))
+}
