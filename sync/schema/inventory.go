@@ -122,6 +122,8 @@ type Inventory struct {
 	inline      map[uint32][]inline  // those of these objects that may be part of a table's own statement, by table
 	computed    []computed           // generated columns that would miss a column
 	unsupported map[catalogID]string // reason by object
+	indexes     map[Name]ownedIndex  // every index, where names are mapped
+	inheritable map[inheritable]bool // constraints, where names are mapped
 
 	partitionKeys []needed // columns that are not selected, but needed
 	statistics    []Entry  // extended statistics of selected tables, which a dump of single tables does not have

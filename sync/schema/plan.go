@@ -64,6 +64,7 @@ type planner struct {
 	inv       *Inventory
 	sel       Selection
 	scope     *scope
+	mapper    *Mapper
 	plan      Plan
 	last      []Entry // event triggers: they would fire on the statements after them
 	byID      map[int]*Entry
@@ -79,7 +80,7 @@ type planner struct {
 
 func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *planner {
 	p := &planner{
-		archive: a, inv: inv, sel: sel, scope: newScope(sel), plan: Plan{without: map[Name]string{}},
+		archive: a, inv: inv, sel: sel, scope: newScope(sel), mapper: NewMapper(sel, inv), plan: Plan{without: map[Name]string{}},
 		byID: make(map[int]*Entry, len(a.Entries)), verdicts: make(map[int]verdict, len(a.Entries)),
 		taken: map[catalogID]bool{}, dumped: map[catalogID]bool{}, tables: map[uint32]*Table{}, follows: map[uint32]*Table{},
 		sequences: map[uint32]*Sequence{},
@@ -143,6 +144,8 @@ func (p *planner) schemas() {
 			made[p.sel.TargetSchema(e.Tag)] = true
 		} else if e.Namespace != "" && p.scope.whole(e.Namespace) && (e.Namespace == "public" || !p.sel.All) {
 			needed[p.sel.TargetSchema(e.Namespace)] = true
+		} else if e.Desc == "EXTENSION" && p.inv.extensions[e.OID] == "public" {
+			needed[p.sel.TargetSchema("public")] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(needed)) {
@@ -163,6 +166,10 @@ func (p *planner) statistics() {
 		case reason != "":
 			p.exclude(&e, reason)
 		default:
+			if err := p.mapper.entry(&e); err != nil {
+				p.exclude(&e, err.Error())
+				continue
+			}
 			p.plan.After = append(p.plan.After, e)
 		}
 	}
@@ -212,6 +219,13 @@ func (p *planner) take(e Entry, section Section) {
 		return
 	}
 	e.Definition = withAccessMethod(&e)
+	if err := p.mapper.entry(&e); err != nil {
+		p.verdicts[e.ID] = verdict{reason: err.Error()}
+		if !annotates(&e) {
+			p.exclude(&e, err.Error())
+		}
+		return
+	}
 	t := p.inv.Table(e.Table)
 	held := t != nil && t.Kind == KindTable
 	switch {

@@ -92,6 +92,7 @@ func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 		{"keys", r.keys},
 		{"sequences", r.sequences},
 		{"parts of tables", r.parts},
+		{"names of indexes and constraints", r.names},
 		{"dependencies", r.dependencies},
 		{"extended statistics", r.statistics},
 		{"unsupported objects", r.unsupported},
