@@ -64,10 +64,7 @@ func (r *reader) dependencies(ctx context.Context) error {
 	if err != nil || len(r.omitted) == 0 || r.inv.Version < 100000 {
 		return err
 	}
-	keys, err := query(ctx, r.q, `
-SELECT a.attrelid, a.attname::text FROM pg_catalog.pg_partitioned_table p
-  JOIN unnest($1::oid[], $2::int2[]) AS c (relation, number) ON c.relation = p.partrelid AND c.number = ANY (p.partattrs::int2[])
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.relation AND a.attnum = c.number`, []any{relations, numbers}, pgx.RowToStructByPos[needed])
+	keys, err := query(ctx, r.q, partitionKeysSQL, []any{relations, numbers}, pgx.RowToStructByPos[needed])
 	for _, k := range keys {
 		if !slices.Contains(r.inv.partitionKeys, k) {
 			r.inv.partitionKeys = append(r.inv.partitionKeys, k)

@@ -27,6 +27,9 @@ var partsSQL string
 //go:embed sql/dependencies.sql
 var dependenciesSQL string
 
+//go:embed sql/partitionkeys.sql
+var partitionKeysSQL string
+
 //go:embed sql/sequences.sql
 var sequencesSQL string
 

@@ -30,7 +30,54 @@ func (r *reader) sequences(ctx context.Context) error {
 			r.inv.Sequences = append(r.inv.Sequences, s)
 		}
 	}
+	r.shareSequences()
 	return readValues(ctx, r.q, r.inv.Version, r.inv.Sequences)
+}
+
+// shareSequences gives the sequences of tables that are one in the destination one name there: that of the first table's sequence.
+// A sequence of a column where the first table has none is not needed.
+func (r *reader) shareSequences() {
+	first := map[Name]*Table{}
+	for i := range r.inv.Tables {
+		t := &r.inv.Tables[i]
+		if first[t.Target] == nil {
+			first[t.Target] = t
+		}
+	}
+	type owner struct {
+		table  Name
+		column string // in the destination
+	}
+	targets := map[owner]Name{}
+	for _, s := range r.inv.Sequences {
+		if t := r.owner(s); t != nil && first[t.Target] == t {
+			targets[owner{t.Target, t.column(s.OwnerColumn).Target}] = s.Target
+		}
+	}
+	kept := r.inv.Sequences[:0]
+	for _, s := range r.inv.Sequences {
+		if t := r.owner(s); t != nil && first[t.Target] != t {
+			target, ok := targets[owner{t.Target, t.column(s.OwnerColumn).Target}]
+			if !ok {
+				delete(r.inv.selected, s.OID)
+				continue
+			}
+			s.Target = target
+		}
+		kept = append(kept, s)
+	}
+	r.inv.Sequences = kept
+}
+
+// owner returns the table with the selected column that owns the sequence, nil when there is none.
+func (r *reader) owner(s Sequence) *Table {
+	if s.OwnedBy == nil {
+		return nil
+	}
+	if t := r.inv.Table(*s.OwnedBy); t != nil && t.column(s.OwnerColumn) != nil {
+		return t
+	}
+	return nil
 }
 
 // takesSequence decides about a sequence. One that a column owns goes with that column, unless it is selected by its own name.

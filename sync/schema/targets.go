@@ -78,6 +78,11 @@ func (v *validator) targets() {
 		other("materialized view", x.Name, x.Target)
 	}
 	for _, x := range v.inv.Sequences {
+		if x.OwnedBy != nil {
+			if t := v.inv.Table(*x.OwnedBy); t != nil && tables[t.Target] != t {
+				continue // shares the sequence of the first table
+			}
+		}
 		other("sequence", x.Name, x.Target)
 	}
 }
