@@ -10,8 +10,8 @@ import (
 
 var destinationPrivilegeChecks = []check{
 	{"destination privileges", "create database", destination, false, createDatabase},
-	{"destination privileges", "create schemas", source | destination | database | inventory, false, createSchemas},
-	{"destination privileges", "create objects", source | destination | database | inventory, false, createObjects},
+	{"destination privileges", "create schemas", destination | database | inventory, false, createSchemas},
+	{"destination privileges", "create objects", destination | database | inventory, false, createObjects},
 	{"destination privileges", "write tables", destination | database | inventory, false, writeTables},
 	{"destination privileges", "superuser objects", source | destination | inventory, false, superuserObjects},
 }
@@ -35,7 +35,7 @@ func createDatabase(ctx context.Context, e *env) (finding, error) {
 const ledgerSchema = "pgsyncd"
 
 // schemas are those that the task needs in the destination, by their names there.
-func (e *env) schemas(ctx context.Context) ([]string, error) {
+func (e *env) schemas() []string {
 	list := []string{ledgerSchema}
 	for _, t := range e.inv.Tables {
 		list = append(list, t.Target.Schema)
@@ -46,19 +46,15 @@ func (e *env) schemas(ctx context.Context) ([]string, error) {
 	for _, name := range e.whole {
 		list = append(list, e.in.Selection.TargetSchema(name))
 	}
-	views, err := e.relations(ctx, "vm")
-	for _, v := range views {
-		list = append(list, e.in.Selection.Target(schema.Name{Schema: v.Schema, Name: v.Name}).Schema)
+	for _, v := range e.views() {
+		list = append(list, v.Target.Schema)
 	}
 	slices.Sort(list)
-	return slices.Compact(list), err
+	return slices.Compact(list)
 }
 
 func createSchemas(ctx context.Context, e *env) (finding, error) {
-	wanted, err := e.schemas(ctx)
-	if err != nil {
-		return finding{}, err
-	}
+	wanted := e.schemas()
 	missing, err := column[string](ctx, &e.dst, `SELECT name FROM pg_catalog.unnest($1::text[]) AS w (name)
 		WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = name) ORDER BY name COLLATE "C"`, wanted)
 	if err != nil {
@@ -83,13 +79,9 @@ func createSchemas(ctx context.Context, e *env) (finding, error) {
 }
 
 func createObjects(ctx context.Context, e *env) (finding, error) {
-	wanted, err := e.schemas(ctx)
-	if err != nil {
-		return finding{}, err
-	}
 	closed, err := column[string](ctx, &e.dst, `SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1)
 		AND NOT (pg_catalog.has_schema_privilege(oid, 'CREATE') AND pg_catalog.has_schema_privilege(oid, 'USAGE'))
-		ORDER BY nspname::text COLLATE "C"`, wanted)
+		ORDER BY nspname::text COLLATE "C"`, e.schemas())
 	if err != nil {
 		return finding{}, err
 	}

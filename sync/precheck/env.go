@@ -100,14 +100,13 @@ func (e *env) prepare(ctx context.Context, n needs) error {
 
 // wholeSchemas are the schemas of which the task takes everything. Those of extensions come with them.
 func (e *env) wholeSchemas(ctx context.Context) ([]string, error) {
-	sel, whole := e.in.Selection, []string{}
+	whole := []string{}
 	list, err := column[string](ctx, &e.src, `SELECT nspname::text FROM pg_catalog.pg_namespace n
 		WHERE nspname NOT LIKE 'pg\_%' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 			WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.objid = n.oid AND d.deptype = 'e')
 		ORDER BY nspname::text COLLATE "C"`)
 	for _, name := range list {
-		taken := sel.All && !slices.Contains(sel.Except.Schemas, name) || slices.Contains(sel.Schemas, name)
-		if taken && schema.ExcludedSchema(name) == "" {
+		if e.takesSchema(name) && schema.ExcludedSchema(name) == "" {
 			whole = append(whole, name)
 		}
 	}
@@ -193,25 +192,27 @@ func major(number int) int {
 	return number / 100
 }
 
-// relation is a view, a materialized view or another relation that is no table.
+// relation is a view or a materialized view.
 type relation struct {
 	OID          uint32
-	Schema, Name string
-	Kind         string // pg_class.relkind
+	Kind         string // as DROP calls it
+	Name, Target schema.Name
 }
 
-// relations are those of some kinds (letters of pg_class.relkind) that are selected with their schema or one by one, members
-// of extensions apart.
-func (e *env) relations(ctx context.Context, kinds string) ([]relation, error) {
-	var schemas, named []string
-	for _, n := range slices.Concat(e.in.Selection.Views, e.in.Selection.Matviews) {
-		schemas, named = append(schemas, n.Schema), append(named, n.Name)
+// views are the selected ones of both kinds.
+func (e *env) views() []relation {
+	var list []relation
+	for _, v := range e.inv.Views {
+		list = append(list, relation{v.OID, "VIEW", v.Name, v.Target})
 	}
-	return read[relation](ctx, &e.src, `SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text
-		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE pg_catalog.strpos($1, c.relkind::text) > 0 AND c.relpersistence <> 't'
-			AND (n.nspname = ANY ($2) OR (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($3::text[], $4::text[])))
-			AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-				WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
-		ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C"`, kinds, e.whole, schemas, named)
+	for _, v := range e.inv.Matviews {
+		list = append(list, relation{v.OID, "MATERIALIZED VIEW", v.Name, v.Target})
+	}
+	return list
+}
+
+// takesSchema reports whether every kind of object of a schema is taken, extensions in it included.
+func (e *env) takesSchema(name string) bool {
+	sel := e.in.Selection
+	return sel.All && !slices.Contains(sel.Except.Schemas, name) || slices.Contains(sel.Schemas, name)
 }

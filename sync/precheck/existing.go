@@ -54,15 +54,9 @@ func (e *env) wanted(ctx context.Context) ([]object, error) {
 	for _, s := range e.inv.Sequences {
 		add("SEQUENCE", s.Target)
 	}
-	views, err := e.relations(ctx, "vm")
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range views {
-		name := schema.Name{Schema: v.Schema, Name: v.Name}
-		target := e.in.Selection.Target(name)
-		add(map[string]string{"v": "VIEW", "m": "MATERIALIZED VIEW"}[v.Kind], target)
-		if target == name {
+	for _, v := range e.views() {
+		add(v.Kind, v.Target)
+		if v.Target == v.Name {
 			unmapped = append(unmapped, v.OID)
 		}
 	}

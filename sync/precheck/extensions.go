@@ -3,6 +3,7 @@ package precheck
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,24 +27,22 @@ type extension struct {
 }
 
 func extensions(ctx context.Context, e *env) (finding, error) {
-	// A task of the whole database brings all; any other needs those whose types its columns have.
-	var used []string
-	if !e.in.Selection.All {
-		types, err := e.userTypes(ctx)
-		if err != nil {
-			return finding{}, err
-		}
-		for _, t := range types {
-			used = append(used, t.Extension)
-		}
-	}
-	type row struct{ Name, Version, Schema string }
-	wanted, err := read[row](ctx, &e.src, `SELECT x.extname::text, x.extversion, n.nspname::text FROM pg_catalog.pg_extension x
-		JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace WHERE x.extname <> 'plpgsql' AND ($1 OR x.extname = ANY ($2)) ORDER BY 1`,
-		e.in.Selection.All, used)
+	// A task brings those of its schemas, and needs those whose types its columns have.
+	types, err := e.userTypes(ctx)
 	if err != nil {
 		return finding{}, err
 	}
+	var needed []string
+	for _, t := range types {
+		needed = append(needed, t.Extension)
+	}
+	type row struct{ Name, Version, Schema string }
+	wanted, err := read[row](ctx, &e.src, `SELECT x.extname::text, x.extversion, n.nspname::text FROM pg_catalog.pg_extension x
+		JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace WHERE x.extname <> 'plpgsql' ORDER BY 1`)
+	if err != nil {
+		return finding{}, err
+	}
+	wanted = slices.DeleteFunc(wanted, func(r row) bool { return !e.takesSchema(r.Schema) && !slices.Contains(needed, r.Name) })
 	var missing, forbidden, older, fix, list []string
 	for _, w := range wanted {
 		x := extension{Name: w.Name, Version: w.Version, Schema: w.Schema}
@@ -125,14 +124,19 @@ func olderThan(a, b string) bool {
 // memberTables warns of tables whose rows come with CREATE EXTENSION, and those
 // that users added do not.
 func memberTables(ctx context.Context, e *env) (finding, error) {
-	if !e.in.Selection.All {
-		return passed("a task of tables brings none")
-	}
-	list, err := column[string](ctx, &e.src, `SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_extension x
+	type row struct{ Schema, Table string }
+	tables, err := read[row](ctx, &e.src, `SELECT n.nspname::text, c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_extension x
 		CROSS JOIN LATERAL pg_catalog.unnest(x.extconfig) AS m (oid) JOIN pg_catalog.pg_class c ON c.oid = m.oid
-		WHERE c.relkind = 'r' ORDER BY 1`)
+		JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
+		WHERE c.relkind = 'r' ORDER BY 2`)
 	if err != nil {
 		return finding{}, err
+	}
+	var list []string
+	for _, t := range tables {
+		if e.takesSchema(t.Schema) {
+			list = append(list, t.Table)
+		}
 	}
 	if len(list) == 0 {
 		return passed("no extension has tables with rows of users")

@@ -98,11 +98,8 @@ func deferrableKeys(ctx context.Context, e *env) (finding, error) {
 func unsupportedObjects(_ context.Context, e *env) (finding, error) {
 	var list, silent []string
 	for _, x := range e.inv.Excluded {
-		name := x.Name.Name
-		if x.Name.Schema != "" {
-			name = x.Name.String()
-		}
-		text := fmt.Sprintf("%s %s (%s)", x.Kind, name, x.Reason)
+		kind, name := x.Object()
+		text := fmt.Sprintf("%s %s (%s)", kind, name, x.Reason)
 		if schema.ExcludedSchema(x.Name.Schema) != "" || isMember(x.Reason) {
 			silent = append(silent, text)
 		} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pgsyncd/sync/schema"
@@ -13,6 +14,8 @@ var selectionChecks = []check{
 	{"selection", "selected tables", inventory, false, selectedTables},
 	{"selection", "names in the destination", source | inventory | destination, false, targetNames},
 	{"selection", "dependencies of views", source | inventory, false, viewDependencies},
+	{"selection", "names in functions", source | inventory, false, functionBodies},
+	{"selection", "shared tables", inventory, true, sharedTables},
 }
 
 // selectedTables reports every fault of the selection at once.
@@ -97,13 +100,9 @@ SELECT DISTINCT r.ev_class::pg_catalog.regclass::text || ' uses ' || d.refobjid:
 
 // viewDependencies finds views that cannot be created, because what they look at is not selected.
 func viewDependencies(ctx context.Context, e *env) (finding, error) {
-	views, err := e.relations(ctx, "vm")
-	if err != nil {
-		return finding{}, err
-	}
 	taken := e.tableOIDs()
 	var oids []uint32
-	for _, v := range views {
+	for _, v := range e.views() {
 		oids, taken = append(oids, v.OID), append(taken, v.OID)
 	}
 	list, err := column[string](ctx, &e.src, viewDependenciesSQL, oids, taken)
@@ -114,5 +113,71 @@ func viewDependencies(ctx context.Context, e *env) (finding, error) {
 		return confirm("views that are left out, because what they use is not selected: "+enumerate(list),
 			"Select what they use too, or confirm that the destination does without these views.")
 	}
-	return passed("%s, whose tables are selected", count(len(views), "view", "views"))
+	return passed("%s, whose tables are selected", count(len(oids), "view", "views"))
+}
+
+// functionBodiesSQL finds the functions of the schemas $1 whose bodies hold one of the words $2. Bodies are text to
+// PostgreSQL, so nobody can rewrite them with certainty.
+const functionBodiesSQL = `
+SELECT DISTINCT p.oid::pg_catalog.regprocedure::text || ' (' || pg_catalog.quote_ident(w.word) || ')'
+	FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+	JOIN pg_catalog.pg_language l ON l.oid = p.prolang CROSS JOIN unnest($2::text[]) AS w (word)
+	WHERE n.nspname = ANY ($1) AND l.lanname NOT IN ('c', 'internal')
+		AND p.prosrc ~* ('(^|[^[:alnum:]_$])' || pg_catalog.regexp_replace(w.word, '([^[:alnum:]_])', E'\\\\\\1', 'g') || '([^[:alnum:]_$]|$)')
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+			WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e')
+	ORDER BY 1`
+
+// functionBodies finds functions that may use names which are others in the destination.
+func functionBodies(ctx context.Context, e *env) (finding, error) {
+	sel := e.in.Selection
+	if !sel.Maps() || len(e.whole) == 0 {
+		return passed("no names are mapped, or no functions are synchronized")
+	}
+	var words []string
+	for _, m := range sel.Map.Schemas {
+		words = append(words, m.From)
+	}
+	for _, m := range sel.Map.Relations {
+		words = append(words, m.From.Name)
+	}
+	for _, r := range sel.Rules {
+		for _, c := range r.Columns {
+			if c.As != "" && c.As != c.Name {
+				words = append(words, c.Name)
+			}
+		}
+	}
+	list, err := column[string](ctx, &e.src, functionBodiesSQL, e.whole, words)
+	if err != nil {
+		return finding{}, err
+	}
+	if len(list) > 0 {
+		return confirm("bodies of functions are carried as they are, and mention names that are others in the destination: "+enumerate(list),
+			"Change these functions in the destination after the full synchronization with CREATE OR REPLACE FUNCTION.")
+	}
+	return passed("no body of a function mentions a mapped name")
+}
+
+// sharedTables concerns several tables of the source that are one in the destination.
+func sharedTables(_ context.Context, e *env) (finding, error) {
+	sources := map[schema.Name][]string{}
+	for _, t := range e.inv.Tables {
+		if t.Root == t.Name {
+			sources[t.Target] = append(sources[t.Target], t.Name.String())
+		}
+	}
+	var list []string
+	for target, names := range sources {
+		if len(names) > 1 {
+			list = append(list, fmt.Sprintf("%s from %s", target, enumerate(names)))
+		}
+	}
+	if len(list) > 0 {
+		slices.Sort(list)
+		return confirm("several tables become one: "+strings.Join(list, "; "),
+			"Confirm that their keys do not overlap: of rows with one key the first stays, and later changes of any of them change it. "+
+				"TRUNCATE of one of these tables alone stops the task.")
+	}
+	return passed("each table has its own in the destination")
 }

@@ -96,12 +96,12 @@ func rowSecurity(ctx context.Context, e *env) (finding, error) {
 }
 
 // published are the tables a publication must name: of a partition tree the
-// topmost, where servers can publish it.
+// topmost, where servers can publish it, and leaves with a filter or a list of columns.
 func published(inv *schema.Inventory) []uint32 {
 	oids := []uint32{}
 	for _, t := range inv.Tables {
 		byRoot := inv.Version >= 130000 && t.Root != t.Name && inv.Table(t.Root) != nil
-		if !t.Unlogged && !byRoot {
+		if !t.Unlogged && (!byRoot || t.Filter != "" || len(t.Omitted) > 0) {
 			oids = append(oids, t.OID)
 		}
 	}

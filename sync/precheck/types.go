@@ -73,7 +73,7 @@ func (e *env) userTypes(ctx context.Context) ([]userType, error) {
 	}
 	list, err := read[userType](ctx, &e.src, strings.Replace(userTypesSQL, "{multirange}", multirange, 1), relations, numbers)
 	return slices.DeleteFunc(list, func(t userType) bool {
-		return t.Extension == "" && slices.Contains(e.whole, t.Schema) || t.Extension != "" && e.in.Selection.All
+		return t.Extension == "" && slices.Contains(e.whole, t.Schema) || t.Extension != "" && e.takesSchema(t.ExtSchema)
 	}), err
 }
 
