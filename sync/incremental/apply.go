@@ -61,7 +61,7 @@ type change struct {
 	*event
 	target    *target
 	truncated []*target // by TRUNCATE, all of them
-	listed    []*target // what is truncated in the destination for them; those of tables that were merged have nothing but a name
+	listed    []*target // those whose table in the destination is truncated, one for each such table
 	deletes   []string  // statements for the partitions that the destination does not have
 }
 
@@ -172,8 +172,11 @@ func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 		if err != nil || t == nil || e.tx.start < t.after {
 			return c, false, err
 		}
+		if e.kind == kindInsert {
+			err = t.allSent(e)
+		}
 		c.target = t
-		return c, true, nil
+		return c, err == nil, err
 	}
 	err := a.admitTruncate(ctx, &c)
 	return c, len(c.truncated) > 0, err

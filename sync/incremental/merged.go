@@ -4,27 +4,35 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// feeding is a table of the destination, the topmost of its tree, with the tables of the source whose rows it has.
-type feeding struct {
-	top   target        // name and only
-	roots []schema.Name // topmost tables of the source
-	rows  []schema.Name // tables of the source that hold rows
+// placement is where the rows of a table of the source are in the destination.
+type placement struct {
+	name  schema.Name
+	chain []uint32 // the table there, and the partitioned ones above it
 }
 
-// emptyMerged deals with truncated tables that share one table of the destination with others. Their rows cannot be told apart
-// there, so it has to be all of them or none. It returns the targets that are emptied as a whole.
-func (a *applier) emptyMerged(ctx context.Context, c *change) (done map[*target]bool, err error) {
-	if !a.cfg.Selection.Maps() || len(c.truncated) == 0 {
+// related reports whether a row of one placement may be found in the table of the other.
+func (p placement) related(o placement) bool {
+	return slices.Contains(p.chain, o.chain[0]) || slices.Contains(o.chain, p.chain[0])
+}
+
+// emptied returns those of the truncated tables that need nothing but a TRUNCATE of the table that has their rows in the
+// destination, although that has, or may have, rows of others: all of these were truncated too. Rows of several tables cannot be
+// told apart there, so it has to be all of them or none.
+func (a *applier) emptied(ctx context.Context, c *change) (map[*target]bool, error) {
+	renamed := a.cfg.Selection.Maps()
+	if !renamed && !slices.ContainsFunc(c.truncated, func(t *target) bool { return t.root }) {
 		return nil, nil
 	}
-	tables, err := a.feedings(ctx)
+	places, lost, err := a.placements(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("TRUNCATE of %s at %s: %w", c.describe(), c.tx.start, err)
 	}
@@ -32,71 +40,69 @@ func (a *applier) emptyMerged(ctx context.Context, c *change) (done map[*target]
 	for _, t := range c.truncated {
 		truncated[t.relation.name] = true
 	}
-	done = map[*target]bool{}
-	emptied := map[*feeding]bool{}
+	done := map[*target]bool{}
 	for _, t := range c.truncated {
-		f := tables[a.stream.counters.root(t.relation.name)]
-		if f == nil || len(f.roots) < 2 {
+		own, ok := places[t.relation.name]
+		if !ok {
 			continue
 		}
-		var spared []string
-		for _, n := range f.rows {
-			if !truncated[n] {
-				spared = append(spared, n.String())
+		spared, strangers := 0, []string(nil)
+		for source, p := range places {
+			if truncated[source] || !own.related(p) {
+				continue
+			}
+			spared++
+			if a.stream.counters.root(source) != a.stream.counters.root(t.relation.name) {
+				strangers = append(strangers, source.String())
 			}
 		}
-		if spared != nil {
+		if renamed && strangers != nil {
+			slices.Sort(strangers)
 			return nil, permanentf("TRUNCATE of %s at %s: table %s of the destination also has the rows of %s, which cannot be told apart there; "+
-				"reset the task, and use DELETE on this table in the source, or truncate all of these tables in one statement",
-				t.relation.name, c.tx.start, f.top.name, strings.Join(spared, ", "))
+				"reset the task, and from then on use DELETE, or truncate all of these tables in one statement",
+				t.relation.name, c.tx.start, own.name, strings.Join(strangers, ", "))
 		}
-		done[t] = true
-		if !emptied[f] {
-			emptied[f] = true
-			c.listed = append(c.listed, &f.top)
-		}
+		done[t] = t.root && spared == 0 && !lost
 	}
 	return done, nil
 }
 
-// feedings returns, for every topmost table of the source, the table of the destination that has its rows.
-func (a *applier) feedings(ctx context.Context) (map[schema.Name]*feeding, error) {
+// placements finds out where the tables of the source are. lost tells that this is not known of some.
+func (a *applier) placements(ctx context.Context, c *change) (places map[schema.Name]placement, lost bool, err error) {
 	sources, err := a.sourceTables(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var roots []schema.Name
-	var schemas, names []string
-	listed := map[schema.Name]bool{}
-	for _, s := range sources {
-		root := a.stream.counters.root(s)
-		if listed[root] {
-			continue
+	for _, t := range c.truncated {
+		if !slices.Contains(sources, t.relation.name) {
+			sources = append(sources, t.relation.name)
 		}
-		listed[root] = true
-		to := a.cfg.Selection.Target(root)
-		roots, schemas, names = append(roots, root), append(schemas, to.Schema), append(names, to.Name)
 	}
-	tops, err := a.dst.topmost(ctx, schemas, names)
+	var wanted []schema.Name
+	for _, s := range sources {
+		wanted = append(wanted, a.cfg.Selection.Target(s), a.cfg.Selection.Target(a.stream.counters.root(s)))
+	}
+	chains, err := a.dst.chains(ctx, wanted)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	byOID, byRoot := map[uint32]*feeding{}, map[schema.Name]*feeding{}
-	for _, t := range tops {
-		f := byOID[t.oid]
-		if f == nil {
-			f = &feeding{top: target{name: t.name, only: t.only}}
-			byOID[t.oid] = f
+	objects, err := ledger.Objects(ctx, a.dst.conn, a.cfg.Task)
+	if err != nil {
+		return nil, false, err
+	}
+	places = map[schema.Name]placement{}
+	for i, s := range sources {
+		own, top := placement{wanted[2*i], chains[wanted[2*i]]}, placement{wanted[2*i+1], chains[wanted[2*i+1]]}
+		switch { // as place decides
+		case own.chain != nil && (top.chain == nil || own.related(top) || len(a.copied) == 0 || objects[ledger.ClaimPrefix+own.name.String()]):
+			places[s] = own
+		case top.chain != nil:
+			places[s] = top
+		default:
+			lost = true
 		}
-		root := roots[t.ordinal-1]
-		f.roots, byRoot[root] = append(f.roots, root), f
 	}
-	for _, s := range sources {
-		if f := byRoot[a.stream.counters.root(s)]; f != nil {
-			f.rows = append(f.rows, s)
-		}
-	}
-	return byRoot, nil
+	return places, lost, nil
 }
 
 // sourceTables lists the tables of the task that hold rows in the source, or did when they were copied and are gone since.
@@ -149,42 +155,37 @@ func parseName(text string) (schema.Name, bool) {
 	return schema.Name{Schema: strings.ReplaceAll(parts[1], `""`, `"`), Name: strings.ReplaceAll(parts[2], `""`, `"`)}, true
 }
 
-// topTable is the topmost table of the tree that a table of the destination belongs to.
-type topTable struct {
-	ordinal int64 // of the table that was asked for, from 1
-	oid     uint32
-	name    schema.Name
-	only    string
-}
-
-// topmost looks up tables of the destination; those that do not exist are left out.
-func (s *session) topmost(ctx context.Context, schemas, names []string) ([]topTable, error) {
+// chains looks up tables of the destination and those above them; what does not exist is left out.
+func (s *session) chains(ctx context.Context, tables []schema.Name) (map[schema.Name][]uint32, error) {
 	partition := "false"
 	if s.version >= 100000 {
 		partition = "c.relispartition"
 	}
+	var schemas, names []string
+	for _, t := range tables {
+		schemas, names = append(schemas, t.Schema), append(names, t.Name)
+	}
 	rows, err := s.conn.Query(ctx, `
-		WITH RECURSIVE up (i, oid) AS (
-			SELECT t.i, c.oid FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t (s, n, i)
+		WITH RECURSIVE up (s, n, level, oid) AS (
+			SELECT n.nspname, c.relname, 1, c.oid FROM (SELECT DISTINCT u.s, u.n FROM unnest($1::text[], $2::text[]) AS u (s, n)) AS t
 			JOIN pg_catalog.pg_namespace n ON n.nspname = t.s
 			JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.n AND c.relkind IN ('r', 'p')
 			UNION ALL
-			SELECT up.i, h.inhparent FROM up JOIN pg_catalog.pg_class c ON c.oid = up.oid AND `+partition+`
+			SELECT up.s, up.n, up.level + 1, h.inhparent FROM up JOIN pg_catalog.pg_class c ON c.oid = up.oid AND `+partition+`
 			JOIN pg_catalog.pg_inherits h ON h.inhrelid = up.oid)
-		SELECT up.i, c.oid, n.nspname, c.relname, CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END
-		FROM up JOIN pg_catalog.pg_class c ON c.oid = up.oid AND NOT `+partition+`
-		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY up.i`, schemas, names)
+		SELECT up.s, up.n, pg_catalog.array_agg(up.oid ORDER BY up.level) FROM up GROUP BY up.s, up.n`, schemas, names)
 	if err != nil {
 		return nil, fmt.Errorf("look for tables in the destination: %w", err)
 	}
-	var list []topTable
-	var t topTable
-	_, err = pgx.ForEachRow(rows, []any{&t.ordinal, &t.oid, &t.name.Schema, &t.name.Name, &t.only}, func() error {
-		list = append(list, t)
+	found := map[schema.Name][]uint32{}
+	var name schema.Name
+	var chain []uint32
+	_, err = pgx.ForEachRow(rows, []any{&name.Schema, &name.Name, &chain}, func() error {
+		found[name], chain = chain, nil
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for tables in the destination: %w", err)
 	}
-	return list, nil
+	return found, nil
 }

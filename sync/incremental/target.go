@@ -285,6 +285,19 @@ func (t *target) foldable() bool {
 	return t.whole || t.unique || len(t.key) == 0
 }
 
+// allSent refuses a row that is not known entirely. The source makes an insert of an update that moves a row into the condition of
+// its table; values that are stored out of line and were not touched come with it only where the old row does.
+func (t *target) allSent(e *event) error {
+	for i, v := range e.new {
+		if isUnchanged(v) && t.columns[i].takes() {
+			return permanentf("an update at %s moved a row of %s into the condition of the table, and the value of column %s was not sent; "+
+				"run ALTER TABLE %[2]s REPLICA IDENTITY FULL on the source, then reset the task",
+				e.tx.start, t.relation.name, pgx.Identifier{t.relation.columns[i].name}.Sanitize())
+		}
+	}
+	return nil
+}
+
 // list joins what f makes of the columns at the given positions.
 func (t *target) list(columns []int, separator string, f func(n, column int) string) string {
 	parts := make([]string, len(columns))

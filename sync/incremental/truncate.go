@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,15 +22,16 @@ func (a *applier) admitTruncate(ctx context.Context, c *change) error {
 			c.truncated = append(c.truncated, t)
 		}
 	}
-	done, err := a.emptyMerged(ctx, c)
+	emptied, err := a.emptied(ctx, c)
 	if err != nil {
 		return err
 	}
 	for _, t := range c.truncated {
 		switch {
-		case done[t]:
-		case !t.root:
-			c.listed = append(c.listed, t)
+		case !t.root || emptied[t]:
+			if !slices.ContainsFunc(c.listed, func(l *target) bool { return l.oid == t.oid }) {
+				c.listed = append(c.listed, t)
+			}
 		default:
 			sql, err := a.emptyPartition(ctx, t, c.tx.xid)
 			if err != nil {
@@ -77,7 +79,19 @@ func (a *applier) emptyPartition(ctx context.Context, t *target, xid uint32) (st
 	if bounds == "" || strings.Contains(bounds, "satisfies_hash_partition") {
 		return "", permanentf("the destination has only the partitioned table %s, and there is no telling which rows are meant", t.name)
 	}
-	return "DELETE FROM " + t.name.String() + " WHERE " + bounds, nil
+	return "DELETE FROM " + t.name.String() + " AS t WHERE (t.tableoid, t.ctid) IN (SELECT s.tableoid, s.ctid FROM (SELECT x.tableoid, x.ctid" +
+		t.sourceNames("x") + " FROM " + t.name.String() + " AS x) AS s WHERE " + bounds + ")", nil
+}
+
+// sourceNames lists the columns under the names they have in the source, each after a comma.
+func (t *target) sourceNames(alias string) string {
+	var list strings.Builder
+	for i, c := range t.columns {
+		if !c.omitted {
+			list.WriteString(", " + alias + "." + c.name + " AS " + pgx.Identifier{t.relation.columns[i].name}.Sanitize())
+		}
+	}
+	return list.String()
 }
 
 // empty deletes all rows where TRUNCATE is refused because a table outside the task refers to this one: in the source the
