@@ -213,6 +213,19 @@ func (c *Catalog) SaveAccounts(ctx context.Context, id string, accounts []Accoun
 	return c.saveRows(ctx, "accounts", saveAccounts, id, cleaned)
 }
 
+// Accounts lists what became of a task's roles, by name.
+func (c *Catalog) Accounts(ctx context.Context, id string) ([]AccountStatus, error) {
+	rows, err := c.pool.Query(ctx, "SELECT role, synchronized, remarks FROM pgsyncd.task_account WHERE task_id = $1 ORDER BY role", id)
+	if err != nil {
+		return nil, fmt.Errorf("accounts of task %s: %w", id, err)
+	}
+	accounts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[AccountStatus])
+	if err != nil {
+		return nil, fmt.Errorf("accounts of task %s: %w", id, err)
+	}
+	return accounts, nil
+}
+
 // saveRows hands rows to a statement as one JSON array, beside the task's id.
 func (c *Catalog) saveRows(ctx context.Context, what, sql, id string, rows any) error {
 	text, err := jsonArray(rows)

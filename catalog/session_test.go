@@ -125,7 +125,7 @@ var forbiddenStatements = map[string]string{
 	// Writing.
 	"UPDATE sync_tasks SET description = 'x'":                            "42501",
 	"DELETE FROM sync_users":                                             "42501",
-	"INSERT INTO sync_users VALUES ('a')":                            "42501",
+	"INSERT INTO sync_users VALUES ('a')":                                "42501",
 	"UPDATE pg_class SET relname = relname":                              "42501",
 	"CREATE TABLE t ()":                                                  "42501",
 	"CREATE TABLE public.t ()":                                           "42501",

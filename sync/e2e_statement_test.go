@@ -108,9 +108,7 @@ func TestRefusedStatements(t *testing.T) {
 
 	other := strings.Replace(create, "%[1]s", l.task+"x", 1)
 	for _, clause := range []string{
-		"MODE INCREMENTAL", "FOR ALL MAP (SCHEMA a AS b)", "FOR ALL EXCEPT (TABLE item)", "FOR (SCHEMA public)",
-		"FOR (TABLE item AS thing)", "FOR (TABLE item (id))", "FOR (TABLE item WHERE (id > 1))", "FOR (TABLES MATCHING 'i*')", "ACCOUNTS ALL",
-		"FLOW LIMIT 5 MB PER SECOND", "WITH (sync_ddl = true)", "WITH (decoder = 'test_decoding')", "WITH (apply_workers = 2)",
+		"MODE INCREMENTAL", "WITH (sync_ddl = true)", "WITH (decoder = 'test_decoding')", "WITH (apply_workers = 2)",
 		"WITH (max_slot_wal = '1 GB')", "WITH (on_max_slot_wal = 'fail')",
 	} {
 		if e := l.refused("0A000", other+clause); e.Message == "" {
@@ -130,6 +128,15 @@ func TestRefusedStatements(t *testing.T) {
 	}
 	l.contains(l.refused("22023", other+"WITH (conflict_polcy = 'ignore')").Hint, "conflict_policy")
 	l.refused("22023", "ALTER SYNC TASK %[1]s RESET (conflict_polcy)")
+	for clause, code := range map[string]string{
+		"FOR (TABLE item AS item)": "22023", "FOR (TABLE item, TABLE public.item)": "42710", "FOR (TABLE item AS pg_a.item)": "22023",
+		"FOR (TABLE item (id AS a, name AS a))": "42701", "ACCOUNTS (ann, ann)": "42710",
+		"FLOW LIMIT 5 MB PER SECOND BETWEEN '08:00' AND '12:00', '11:00' AND '13:00'": "22023",
+	} {
+		if e := l.refused(code, other+clause); e.Position <= int32(strings.Index(l.statement(other, nil), "TO '")) {
+			t.Errorf("%s: position %d", clause, e.Position)
+		}
+	}
 	if e := l.refused("42601", "CREATE SYNC TASK %[1]s FRM ''"); e.Position == 0 {
 		t.Error("a syntax error without position")
 	}

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -13,14 +14,6 @@ import (
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
-)
-
-// Shares of the parts of the full phase in the whole, in percent.
-const (
-	shareStructure = 5
-	shareData      = 70
-	shareIndexes   = 20
-	shareFinish    = 100 - shareStructure - shareData - shareIndexes
 )
 
 // figures are the live figures of one runner. They are written by the stages and read by whoever flushes them; every
@@ -38,8 +31,8 @@ type figures struct {
 	baseTxns int64
 	walEnd   pglogrepl.LSN // of the source, when it was last looked at
 	worked   int64         // grows with every piece of work done
-	rows     rate
-	bytes    rate
+	rows     speed
+	copying  copying
 }
 
 type objectKey struct{ typ, name string }
@@ -47,7 +40,7 @@ type objectKey struct{ typ, name string }
 type tableFigure struct {
 	catalog.TableStatus
 	bytesEstimated int64
-	changed        bool
+	changed        bool // since it was last written
 }
 
 // newFigures goes on from what the catalog shows of the task.
@@ -141,6 +134,7 @@ func (f *figures) Tables(tables []fullcopy.TableProgress) {
 	for _, t := range tables {
 		f.table(t)
 	}
+	f.copying.sized = true
 	f.touch()
 }
 
@@ -166,12 +160,30 @@ func (f *figures) table(t fullcopy.TableProgress) {
 	row.DestinationSchema, row.DestinationTable = t.Destination.Schema, t.Destination.Name
 	row.State, row.Error = string(t.State), t.Error
 	row.RowsEstimated = t.RowsEstimated
+	row.RowsIgnored = max(row.RowsIgnored, t.RowsIgnored)
 	// A table that an earlier round or run finished is reported without counts, which are still right.
 	if t.BytesCopied > 0 || t.State == fullcopy.TableCopying {
 		row.RowsCopied, row.BytesCopied = t.RowsCopied, t.BytesCopied
 	}
 	row.CopyLSN = lsnText(t.LSN)
 	row.StartedAt, row.FinishedAt = timeOrNil(t.StartedAt, row.StartedAt), timeOrNil(t.FinishedAt, row.FinishedAt)
+}
+
+// copied are the names of at most ten source tables that are complete, for display.
+func (f *figures) copied() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var names []string
+	for name, t := range f.tables {
+		if t.copiedShare() == 1 {
+			names = append(names, objectName("TABLE", name.String()))
+		}
+	}
+	slices.Sort(names)
+	if n := len(names); n > 10 {
+		names = append(names[:10], fmt.Sprintf("and %d more", n-10))
+	}
+	return names
 }
 
 // known are the source tables of the task.
@@ -189,34 +201,29 @@ func (f *figures) known() map[schema.Name]bool {
 func (f *figures) Object(o fullcopy.ObjectProgress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.objects[objectKey{o.Type, o.Name}] = catalog.ObjectStatus{
-		Type: o.Type, SourceName: o.Name, DestinationName: o.Name, State: string(o.State), Statement: o.Statement, Error: o.Error,
+	row := catalog.ObjectStatus{
+		Type: o.Type, SourceName: objectName(o.Type, o.Name), DestinationName: objectName(o.Type, o.Target), State: string(o.State),
+		Statement: o.Statement, Error: o.Error,
 	}
-	if o.State != fullcopy.ObjectLeftOut { // which is told anew by every attempt
+	if o.State == fullcopy.ObjectLeftOut {
+		row.State, row.DestinationName = objectExcluded, ""
+	} else { // what is excluded is told anew by every attempt
 		f.worked++
 	}
+	f.objects[objectKey{row.Type, row.SourceName}] = row
 	f.touch()
 }
+
+// objectExcluded is the state of an object that is never created.
+const objectExcluded = "excluded"
 
 // Phase is called by the full copy when it moves on.
 func (f *figures) Phase(name string, done, total int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.st.Phase = name
-	pct := 0.0
-	if total > 0 {
-		pct = 100 * float64(done) / float64(total)
-	}
-	switch name {
-	case fullcopy.PhaseStructure:
-		f.st.StructurePct = max(f.st.StructurePct, pct)
-	case fullcopy.PhaseIndexes:
-		f.st.StructurePct = 100
-		f.st.IndexPct = max(f.st.IndexPct, pct)
-	case fullcopy.PhaseFinish:
-		f.st.StructurePct, f.st.DataPct, f.st.IndexPct = 100, 100, 100
-		f.st.ProgressPct = max(f.st.ProgressPct, 100-shareFinish+shareFinish*0.9*pct/100)
-	case fullcopy.PhaseSnapshot: // comes before anything is connected
+	f.phaseShares(name, done, total)
+	if name == fullcopy.PhaseSnapshot { // comes before anything is connected
 		f.changed = true
 		return
 	}
@@ -241,7 +248,7 @@ func (f *figures) status(now time.Time) (catalog.Status, bool) {
 	before := f.st
 	f.sumTables(now)
 	if f.st.Phase == phaseNameIncremental && f.progress.Applied > 0 {
-		f.st.RowsPerS = f.rows.per(f.st.RowsApplied, now)
+		f.st.RowsPerS = f.rows.per(float64(f.st.RowsApplied), now)
 		delay := f.delay(now).Milliseconds()
 		f.st.DelayMs = &delay
 	}
@@ -254,59 +261,6 @@ func (f *figures) status(now time.Time) (catalog.Status, bool) {
 		before.DelayMs != nil && *before.DelayMs != *f.st.DelayMs || before.CopyBytesPerS != f.st.CopyBytesPerS
 	f.changed = false
 	return f.st, changed
-}
-
-// sumTables brings the sums over tables up to date; the caller holds mu.
-func (f *figures) sumTables(now time.Time) {
-	if f.st.Phase == phaseNameIncremental || f.st.Phase == phaseNameCompleted {
-		return
-	}
-	var rows, bytes, done, estimated int64
-	var finished, share float64
-	for _, t := range f.tables {
-		rows += t.RowsCopied
-		bytes += t.BytesCopied
-		estimated += t.bytesEstimated
-		weight := float64(max(t.bytesEstimated, 8192))
-		share += weight
-		finished += weight * t.copiedShare()
-		switch fullcopy.TableState(t.State) {
-		case fullcopy.TableDone, tableSynchronizing:
-			done++
-		default:
-		}
-	}
-	f.st.RowsCopied, f.st.BytesCopied = rows, bytes
-	f.st.TablesDone, f.st.TablesTotal = int(done), len(f.tables)
-	if share > 0 {
-		f.st.DataPct = max(f.st.DataPct, 100*finished/share)
-	}
-	f.st.CopyBytesPerS = int64(f.bytes.per(bytes, now))
-	f.st.EtaS = nil
-	if left := float64(estimated) * (1 - f.st.DataPct/100); f.st.CopyBytesPerS > 0 && left > 0 {
-		eta := int64(left / float64(f.st.CopyBytesPerS))
-		f.st.EtaS = &eta
-	}
-	whole := (shareStructure*f.st.StructurePct + shareData*f.st.DataPct + shareIndexes*f.st.IndexPct) / 100
-	f.st.ProgressPct = max(f.st.ProgressPct, whole)
-}
-
-// copiedShare is the part of the table's rows that is in the destination; a table in progress is never complete.
-func (t *tableFigure) copiedShare() float64 {
-	switch fullcopy.TableState(t.State) {
-	case fullcopy.TableCopied, fullcopy.TableIndexing, fullcopy.TableDone, tableSynchronizing:
-		return 1
-	case fullcopy.TableCopying:
-	default:
-		return 0
-	}
-	switch {
-	case t.RowsEstimated > 0:
-		return min(float64(t.RowsCopied)/float64(t.RowsEstimated), 0.99)
-	case t.bytesEstimated > 0:
-		return min(float64(t.BytesCopied)/float64(t.bytesEstimated), 0.99)
-	}
-	return 0
 }
 
 // changedTables returns the tables that changed since the last call.
@@ -348,29 +302,6 @@ func (f *figures) keep(tables []catalog.TableStatus, objects []catalog.ObjectSta
 			f.objects[key] = o
 		}
 	}
-}
-
-// rate turns a growing total into a rate per second, smoothed over a few seconds.
-type rate struct {
-	total int64
-	at    time.Time
-	value float64
-}
-
-func (r *rate) per(total int64, now time.Time) float64 {
-	elapsed := now.Sub(r.at).Seconds()
-	switch {
-	case r.at.IsZero() || total < r.total:
-		r.total, r.at, r.value = total, now, 0
-	case elapsed >= 0.5:
-		const smoothing = 0.4
-		r.value += smoothing * (float64(total-r.total)/elapsed - r.value)
-		if r.value < 0.5 {
-			r.value = 0
-		}
-		r.total, r.at = total, now
-	}
-	return r.value
 }
 
 func lsnText(l pglogrepl.LSN) string {

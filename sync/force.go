@@ -97,9 +97,10 @@ func (r *runner) forceDestination(ctx context.Context, sequences []schema.Sequen
 		sequences = nil
 	}
 	var left []catalog.Leftover
+	shared := sharedSequences(sequences)
 	for _, s := range sequences {
 		if s.Readable {
-			left = append(left, sequenceLeftover(s.Name.String(), setvalSQL(s, r.options.SequenceMargin)))
+			left = append(left, sequenceLeftover(s.Target.String(), setvalSQL(s, r.options.SequenceMargin, r.appends() || shared[s.Target])))
 		}
 	}
 	dst, err := r.destination.Connect(ctx, r.application("destination"))
@@ -154,7 +155,7 @@ func (r *runner) ownedSequences(ctx context.Context, dst *pgx.Conn) ([]catalog.L
 		schemas[i], names[i] = t.DestinationSchema, t.DestinationTable
 	}
 	rows, err := dst.Query(ctx, `
-		SELECT pg_catalog.format('%I.%I', sn.nspname, s.relname), pg_catalog.format('%I.%I', tn.nspname, t.relname), a.attname,
+		SELECT DISTINCT pg_catalog.format('%I.%I', sn.nspname, s.relname), pg_catalog.format('%I.%I', tn.nspname, t.relname), a.attname,
 			i.increment LIKE '-%', CASE WHEN i.increment LIKE '-%' THEN i.minimum_value ELSE i.maximum_value END
 		FROM pg_catalog.pg_depend d
 		JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'

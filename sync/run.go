@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"pgsyncd/catalog"
@@ -96,6 +97,10 @@ func (r *runner) copy(ctx context.Context) error {
 	if r.task.State == catalog.StateStarting {
 		r.fire(ctx, catalog.EventFullBegun, catalog.Change{})
 	}
+	if earlier := r.figures.copied(); len(earlier) > 0 && !r.incremental() {
+		r.record(ctx, "warning", "several snapshots", "the full synchronization goes on under a later snapshot than it began with, so its tables show different moments",
+			"Copied before: "+strings.Join(earlier, ", ")+". If the source was written to meanwhile, compare, or begin anew.")
+	}
 	r.figures.phase(phaseNameFull)
 	slot, publication := r.notes.Slot, r.notes.Publication
 	if !r.incremental() {
@@ -116,11 +121,17 @@ func (r *runner) copy(ctx context.Context) error {
 		SplitAbove:       int64(r.options.SplitTableAbove),
 		Format:           fullcopy.Format(r.options.CopyFormat),
 		ExistingObjects:  fullcopy.Existing(r.options.ExistingObjects),
+		Conflicts:        fullcopy.Conflicts(r.options.FullConflicts),
 		Indexes:          r.options.SyncIndexes,
 		PopulateMatviews: r.options.PopulateMatviews,
+		LargeObjects:     r.options.LargeObjects,
 		WorkDir:          r.cfg.WorkDir,
+		Limiter:          r.limiter,
 		Report:           r.figures,
 		Logger:           r.log,
+	}
+	if !r.selection.Accounts.None() {
+		cfg.Roles = r.createRoles
 	}
 	var result fullcopy.Result
 	g.Go(func() (err error) {
@@ -162,6 +173,9 @@ func (r *runner) finishFull(ctx context.Context) error {
 	}
 	if r.task.State == catalog.StateFull {
 		r.fire(ctx, catalog.EventFullDone, catalog.Change{})
+	}
+	if err := r.carryMemberships(ctx); err != nil {
+		return err
 	}
 	if err := r.eraseLedger(ctx); err != nil {
 		return err
@@ -212,7 +226,7 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Publication: r.notes.Publication,
 		Selection:   r.selection,
 		Policy:      r.options.ConflictPolicy,
-		Append:      fullcopy.Existing(r.options.ExistingObjects) == fullcopy.ExistingAppend,
+		Append:      r.appends(),
 		Heartbeat:   r.options.HeartbeatInterval,
 		Report:      reporter{r},
 		Logger:      r.log,

@@ -28,6 +28,7 @@ type runner struct {
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when the goroutine has ended
 	figures *figures
+	limiter *limiter
 	stream  atomic.Pointer[incremental.Stream]
 	inUse   atomic.Pointer[catalog.Task] // the task with the settings that the runner works with
 
@@ -141,9 +142,15 @@ func (r *runner) precheck(ctx context.Context) ([]precheck.Result, error) {
 		Selection:       r.selection,
 		Incremental:     r.incremental(),
 		ExistingObjects: r.options.ExistingObjects,
+		FullConflicts:   r.options.FullConflicts,
 		CreateDatabase:  r.options.CreateDatabase,
+		LargeObjects:    r.options.LargeObjects,
 		Slot:            slot,
 		Publication:     publication,
+		CopyWorkers:     workers(r.options.CopyWorkers),
+		IndexWorkers:    workers(r.options.IndexWorkers),
+		ApplyWorkers:    workers(r.options.ApplyWorkers),
+		SequenceMargin:  r.options.SequenceMargin,
 	})
 	rows := make([]catalog.PrecheckRow, len(results))
 	for i, c := range results {
@@ -277,6 +284,8 @@ func (r *runner) explain(err error) catalog.Change {
 	ch := catalog.Change{Error: err.Error()}
 	var p *problem
 	var conflict *incremental.ConflictError
+	var objects *fullcopy.ObjectsError
+	var tables *fullcopy.TablesError
 	var d interface {
 		Detail() string
 		Hint() string
@@ -284,6 +293,15 @@ func (r *runner) explain(err error) catalog.Change {
 	switch {
 	case errors.As(err, &p):
 		ch.Detail, ch.Hint = p.detail, p.hint
+	case errors.As(err, &objects):
+		ch.Detail = objects.Detail()
+		ch.Hint = fmt.Sprintf("SELECT type, source_name, statement, error FROM sync_objects WHERE task = '%s' AND state = 'failed'; shows them. "+
+			"Create what is missing or remove what is in the way in the destination, then: RESUME SYNC TASK %s; it retries what failed and "+
+			"repeats nothing else.", r.task.Name, quoteTask(r.task.Name))
+	case errors.As(err, &tables):
+		ch.Detail = tables.Detail()
+		ch.Hint = strings.TrimSuffix(tables.Hint(), ".") + fmt.Sprintf(". SELECT * FROM sync_tables WHERE task = '%s' AND state = 'failed'; shows them, "+
+			"and RESUME SYNC TASK %s; retries what failed.", r.task.Name, quoteTask(r.task.Name))
 	case errors.As(err, &conflict):
 		ch.Hint = fmt.Sprintf("Correct the row in the destination, or let the task decide about such rows: "+
 			"ALTER SYNC TASK %[1]s SET (conflict_policy = '…'); then RESUME SYNC TASK %[1]s;", quoteTask(r.task.Name))

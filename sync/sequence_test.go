@@ -25,10 +25,28 @@ func TestSetvalKeepsWithinBounds(t *testing.T) {
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			t.Parallel()
-			c.seq.Name = name
-			if got := setvalSQL(c.seq, 10000); got != call+c.want {
+			c.seq.Name, c.seq.Target = schema.Name{Schema: "other", Name: "b"}, name
+			if got := setvalSQL(c.seq, 10000, false); got != call+c.want {
 				t.Errorf("got %s, want %s%s", got, call, c.want)
 			}
 		})
+	}
+}
+
+// A sequence that other tasks or sequences move as well only goes on.
+func TestSetvalOfSharedSequences(t *testing.T) {
+	t.Parallel()
+	up := schema.Sequence{Target: schema.Name{Schema: "s", Name: "q"}, LastValue: 5, IsCalled: true, Increment: 1, Min: 1, Max: math.MaxInt64}
+	down := up
+	down.LastValue, down.Increment, down.Min, down.Max = -5, -1, math.MinInt64, -1
+	for want, seq := range map[string]schema.Sequence{"greatest(last_value, 10005)": up, "least(last_value, -10005)": down} {
+		if got := setvalSQL(seq, 10000, true); got != `SELECT pg_catalog.setval('"s"."q"'::pg_catalog.regclass, `+want+`, is_called OR true) FROM "s"."q"` {
+			t.Error(got)
+		}
+	}
+	other := up
+	other.Target.Name = "r"
+	if shared := sharedSequences([]schema.Sequence{up, other, down, up}); !shared[up.Target] || shared[other.Target] {
+		t.Error(shared)
 	}
 }

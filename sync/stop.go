@@ -8,6 +8,7 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/fullcopy"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -58,6 +59,11 @@ func (r *runner) finish(ctx context.Context) error {
 		r.fire(ctx, catalog.EventDrained, catalog.Change{})
 		if r.task.State != catalog.StateCompleting {
 			return errors.New("the catalog has not taken note that the stream is drained")
+		}
+	}
+	if r.notes.Phase != phaseNew {
+		if err := r.carryMemberships(ctx); err != nil {
+			return err
 		}
 	}
 	if err := r.cleanSource(ctx, streamed); err != nil {
@@ -173,37 +179,59 @@ func (r *runner) setSequences(ctx context.Context, src *pgx.Conn) error {
 		return err
 	}
 	defer closeConn(ctx, dst)
+	shared := sharedSequences(inv.Sequences)
 	for _, s := range inv.Sequences {
 		if !s.Readable {
 			r.record(ctx, "warning", "sequence not set", "the source user may not read sequence "+s.Name.String(), "")
 			continue
 		}
-		if _, err := dst.Exec(ctx, setvalSQL(s, r.options.SequenceMargin)); err != nil {
+		if _, err := dst.Exec(ctx, setvalSQL(s, r.options.SequenceMargin, r.appends() || shared[s.Target])); err != nil {
 			var pg *pgconn.PgError
 			if errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000") {
-				r.record(ctx, "warning", "sequence not set", "sequence "+s.Name.String()+" does not exist in the destination", "")
+				r.record(ctx, "warning", "sequence not set", "sequence "+s.Target.String()+" does not exist in the destination", "")
 				continue
 			}
-			return fmt.Errorf("set sequence %s: %w", s.Name, err)
+			return fmt.Errorf("set sequence %s: %w", s.Target, err)
 		}
 	}
 	return nil
 }
 
-// setvalSQL is the statement that sets a sequence to its value plus margin in its own direction, within its bounds.
-func setvalSQL(s schema.Sequence, margin int64) string {
-	value := s.LastValue
+// appends tells whether other tasks may put rows into the same tables.
+func (r *runner) appends() bool {
+	return fullcopy.Existing(r.options.ExistingObjects) == fullcopy.ExistingAppend
+}
+
+// sharedSequences are the names in the destination that several sequences of the source have.
+func sharedSequences(sequences []schema.Sequence) map[schema.Name]bool {
+	seen, shared := map[schema.Name]bool{}, map[schema.Name]bool{}
+	for _, s := range sequences {
+		shared[s.Target] = seen[s.Target]
+		seen[s.Target] = true
+	}
+	return shared
+}
+
+// setvalSQL is the statement that sets a sequence of the destination to the source's value plus margin in its own direction, within its
+// bounds. A sequence that others move as well is not set back.
+func setvalSQL(s schema.Sequence, margin int64, others bool) string {
+	value, farther := s.LastValue, "greatest"
 	switch {
 	case s.Increment < 0 && value < s.Min+margin:
-		value = s.Min
+		value, farther = s.Min, "least"
 	case s.Increment < 0:
-		value -= margin
+		value, farther = value-margin, "least"
 	case value > s.Max-margin:
 		value = s.Max
 	default:
 		value += margin
 	}
-	return fmt.Sprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %d, %t)", schema.Literal(s.Name.String()), value, s.IsCalled)
+	name := schema.Literal(s.Target.String())
+	if others {
+		return fmt.Sprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s(last_value, %d), is_called OR %t) FROM %s",
+			name, farther, value, s.IsCalled, s.Target)
+	}
+	return fmt.Sprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %d, %t)", name, value, s.IsCalled)
 }
 
 // adviseOnReplicationRole tells when the destination server still runs everything as a replica.

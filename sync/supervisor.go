@@ -136,6 +136,8 @@ func (s *Supervisor) reconcile(ctx, base context.Context, g *errgroup.Group) err
 			r.cancel(redirected{d})
 		case t.State == catalog.StateIncremental && !sameSettings(t, *r.inUse.Load()):
 			r.cancel(errSettingsChanged)
+		default:
+			r.limiter.set(t)
 		}
 	}
 	for _, t := range tasks {
@@ -191,6 +193,7 @@ func (s *Supervisor) launch(base context.Context, g *errgroup.Group, t catalog.T
 		cancel:     cancel,
 		done:       make(chan struct{}),
 		figures:    f,
+		limiter:    newLimiter(t),
 		log:        s.cfg.Logger.With("task", t.Name),
 	}
 	r.inUse.Store(&t)
