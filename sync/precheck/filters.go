@@ -16,6 +16,8 @@ var filterChecks = []check{
 	{"filters", "row filters", source | inventory, false, rowFilters},
 	{"filters", "column lists", inventory, false, columnLists},
 	{"filters", "filters in the stream", source | inventory, true, streamedFilters},
+	{"filters", "long values of filtered tables", inventory, true, filteredLongValues},
+	{"filters", "filtered partitions", inventory, true, filteredPartitions},
 }
 
 // filtered are the tables whose rows are selected by an expression of their own: a partition is judged with its root.
@@ -146,5 +148,39 @@ func streamedFilters(ctx context.Context, e *env) (finding, error) {
 	case err != nil:
 		return finding{}, err
 	}
-	return passed("the publication can carry those of %s", count(restricted, "table", "tables"))
+	return passed("the publication can carry those of %s; its columns can be dropped and change their type in the source only when the task is over",
+		count(restricted, "table", "tables"))
+}
+
+// filteredLongValues concerns rows whose key changes so that they come into a filter: they arrive as new rows, but without
+// the values that are stored out of line and did not change.
+func filteredLongValues(_ context.Context, e *env) (finding, error) {
+	var found, fix []string
+	for _, t := range e.tables() {
+		long := slices.ContainsFunc(t.Columns, func(c schema.Column) bool { return c.Toastable && !slices.Contains(t.Key, c.Name) })
+		if t.Filter != "" && t.Identity != schema.IdentityFull && long {
+			found = append(found, t.Name.String())
+			fix = append(fix, fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", t.Name))
+		}
+	}
+	if len(found) > 0 {
+		return confirm("an UPDATE of the key that moves a row with values above 2 kB into the filter stops the task for good: "+enumerate(found),
+			"Confirm that keys do not change so, or on the source:\n"+statements(fix))
+	}
+	return passed("none can be missing")
+}
+
+// filteredPartitions concerns partition trees: a filter is published with each of the partitions that exist.
+func filteredPartitions(_ context.Context, e *env) (finding, error) {
+	var found []string
+	for _, t := range e.inv.Tables {
+		if t.Kind == schema.KindPartitioned && t.Filter != "" && t.Root == t.Name {
+			found = append(found, t.Name.String())
+		}
+	}
+	if len(found) > 0 {
+		return confirm("a partition that is created or attached while the task runs stops it, because its filter is not published: "+enumerate(found),
+			"Create the partitions that will be needed before the start, or take all rows of these tables.")
+	}
+	return passed("no partitioned table has a filter")
 }

@@ -39,7 +39,7 @@ func full(adjust func(*fixture)) func(*fixture) {
 var filterDefects = map[string]defect{
 	"an unknown column in a filter": {
 		item: "row filters", outcome: precheck.Failed, found: `column "cod" does not exist, at character 12 of the filter: cod`,
-		adjust: ruled("id > 0 AND cod = 'x'", nil, "orders"), also: "filters in the stream",
+		adjust: ruled("id > 0 AND cod = 'x'", nil, "orders"), also: "filters in the stream,long values of filtered tables",
 	},
 	"a filter that is no condition": {
 		item: "row filters", outcome: precheck.Failed, found: "must be type boolean", adjust: full(ruled("id", nil, "orders")),
@@ -52,9 +52,18 @@ var filterDefects = map[string]defect{
 	},
 	"a mutable function in a filter": {
 		item: "filters in the stream", outcome: precheck.Failed, found: "invalid publication WHERE expression", adjust: ruled("id < random()", nil, "orders"),
+		also: "long values of filtered tables",
+	},
+	"a filter and long values": {
+		item: "long values of filtered tables", outcome: precheck.ToConfirm, found: "orders", fix: "source", adjust: ruled("id > 5", nil, "orders"),
+	},
+	"a filter of a partitioned table": {
+		item: "filtered partitions", outcome: precheck.ToConfirm, found: `"public"."p"`, adjust: ruled("a > 0", nil, "p"),
+		source: `SET ROLE {src}; CREATE TABLE p (a int PRIMARY KEY) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); RESET ROLE`,
 	},
 	"a filter outside the replica identity": {
 		item: "filters in the stream", outcome: precheck.Failed, found: "replica identity", fix: "source", adjust: ruled("code = 'x'", nil, "orders"),
+		also: "long values of filtered tables",
 	},
 	"columns without the key": {
 		item: "filters in the stream", outcome: precheck.Failed, found: `"id"`, adjust: ruled("", []string{"code"}, "orders"),
@@ -139,7 +148,7 @@ var selectionDefects = map[string]defect{
 
 // acceptedSelections pass.
 var acceptedSelections = map[string]defect{
-	"a filter on the key": {adjust: ruled("id > 100 -- new ones", nil, "orders")},
+	"a filter on the key": {adjust: ruled("id > 100 -- new ones", nil, "items"), source: `ALTER TABLE items DROP CONSTRAINT items_order_id_fkey`},
 	"a filter, all columns identify": {
 		source: `ALTER TABLE orders REPLICA IDENTITY FULL`, adjust: ruled("code LIKE 'a%' OR note IS NULL", nil, "orders"),
 	},
