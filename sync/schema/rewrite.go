@@ -46,9 +46,9 @@ func parseSQL(sql string) (*pq.ParseResult, error) {
 
 // printSQL writes a tree as a statement and reads it again: a statement that would not mean the same is an error.
 func printSQL(tree *pq.ParseResult) (string, error) {
-	quoted := proto.CloneOf(tree)
-	quoteNames(quoted.ProtoReflect())
-	sql, err := locked(func() (string, error) { return pgquery.Deparse(quoted) })
+	printed := proto.CloneOf(tree)
+	helpDeparser(printed.ProtoReflect())
+	sql, err := locked(func() (string, error) { return pgquery.Deparse(printed) })
 	if err != nil {
 		return "", fmt.Errorf("cannot be written: %w", err)
 	}
@@ -64,10 +64,16 @@ func printSQL(tree *pq.ParseResult) (string, error) {
 	return sql, nil
 }
 
-// quoteNames quotes the few names which the deparser writes as they are.
-func quoteNames(msg protoreflect.Message) {
+// helpDeparser makes up for what the deparser leaves out: it quotes the few names that would be written as they are, and puts parentheses
+// around an array of which an element is taken.
+func helpDeparser(msg protoreflect.Message) {
 	var name *string
 	switch n := msg.Interface().(type) {
+	case *pq.A_Indirection:
+		if n.Arg.GetAArrayExpr() != nil {
+			row := &pq.RowExpr{Args: []*pq.Node{n.Arg}, RowFormat: pq.CoercionForm_COERCE_IMPLICIT_CAST}
+			n.Arg = &pq.Node{Node: &pq.Node_RowExpr{RowExpr: row}}
+		}
 	case *pq.StatsElem:
 		name = &n.Name
 	case *pq.FunctionParameter:
@@ -85,7 +91,7 @@ func quoteNames(msg protoreflect.Message) {
 		*name = Name{Name: *name}.String()
 	}
 	msg.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		eachMessage(field, value, quoteNames)
+		eachMessage(field, value, helpDeparser)
 		return true
 	})
 }
