@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // odd is a role with a name of the worst kind.
 const odd = `Ünï "q'$$ $pgsyncd$ \. select`
 
-const userPassword = "dst-user-secret-1"
+const loginOfTask = "dst-user-secret-1"
 
 // pair is a source with roles of every kind and a destination whose user may create roles.
 type pair struct {
@@ -65,10 +65,10 @@ func setup(t *testing.T, source, destination string) *pair {
 		GRANT team TO app WITH ADMIN OPTION; GRANT %[1]s TO team; GRANT boss TO app; GRANT rep TO boss; GRANT team TO known;
 		CREATE ROLE outsider; GRANT stranger TO app; GRANT app TO outsider`, ident(odd), p.srcDB))
 	p.dst.Exec(t, p.dstDB, fmt.Sprintf(`CREATE ROLE task LOGIN CREATEROLE PASSWORD '%s'; CREATE ROLE known PASSWORD 'other-secret-2';
-		GRANT CREATE ON DATABASE %s TO task; CREATE SCHEMA owned AUTHORIZATION task`, userPassword, p.dstDB))
+		GRANT CREATE ON DATABASE %s TO task; CREATE SCHEMA owned AUTHORIZATION task`, loginOfTask, p.dstDB))
 	p.source = connect(t, p.src.ConnString(p.srcDB))
 	p.super = connect(t, p.dst.ConnString(p.dstDB))
-	p.user = connect(t, fmt.Sprintf("host=%s port=%d dbname=%s user=task password=%s sslmode=disable", p.dst.Host(), p.dst.Port(), p.dstDB, userPassword))
+	p.user = connect(t, fmt.Sprintf("host=%s port=%d dbname=%s user=task password=%s sslmode=disable", p.dst.Host(), p.dst.Port(), p.dstDB, loginOfTask))
 	return p
 }
 
@@ -132,6 +132,7 @@ func remarks(list []accounts.Account) map[string]string {
 
 // carry is the whole story on two servers.
 func carry(t *testing.T, source, destination string) {
+	t.Helper()
 	p := setup(t, source, destination)
 	list, roles, err := accounts.Create(t.Context(), p.source, p.user, p.options())
 	if err != nil {

@@ -58,21 +58,21 @@ func Read(ctx context.Context, src schema.Querier, sel schema.Accounts) (roles [
 	if err != nil {
 		return nil, nil, fmt.Errorf("read roles: %w", err)
 	}
-	bypass, password := "false", "NULL::text"
+	rowSecurity, verifier := "false", "NULL::text"
 	if version >= 90500 {
-		bypass = "r.rolbypassrls"
+		rowSecurity = "r.rolbypassrls"
 	}
 	if readable {
-		password = "(SELECT a.rolpassword::text FROM pg_catalog.pg_authid a WHERE a.oid = r.oid)"
+		verifier = "(SELECT a.rolpassword::text FROM pg_catalog.pg_authid a WHERE a.oid = r.oid)"
 	}
 	rows, err := src.Query(ctx, `
-SELECT r.oid, r.rolname::text, r.rolsuper, r.rolreplication, `+bypass+`, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,
+SELECT r.oid, r.rolname::text, r.rolsuper, r.rolreplication, `+rowSecurity+`, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,
        r.rolconnlimit, r.rolvaliduntil::text, pg_catalog.shobj_description(r.oid, 'pg_authid'),
        coalesce((SELECT s.setconfig FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0), '{}'),
        coalesce((SELECT s.setconfig FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
                   WHERE s.setrole = r.oid AND d.datname = pg_catalog.current_database()), '{}'),
        EXISTS (SELECT FROM pg_catalog.pg_shseclabel l
-                WHERE l.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND l.objoid = r.oid), `+password+`
+                WHERE l.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND l.objoid = r.oid), `+verifier+`
   FROM pg_catalog.pg_roles r
  WHERE r.rolname = ANY ($1) OR $2 AND r.oid >= $3 AND r.rolname NOT LIKE 'pg\_%'
  ORDER BY r.rolname::text COLLATE "C"`, append([]string{}, sel.Roles...), sel.All, uint32(firstOrdinary))

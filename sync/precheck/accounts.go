@@ -19,10 +19,10 @@ var accountChecks = []check{
 
 const noAccounts = "no accounts are carried: every object will belong to the task's user"
 
-// roles are the chosen ones of the source, those that the destination has, and those to be created there.
-func (e *env) roles(ctx context.Context) (chosen, lacking []accounts.Role, missing []string, err error) {
-	if chosen, missing, err = accounts.Read(ctx, e.src.conn, e.in.Selection.Accounts); err != nil {
-		return nil, nil, nil, err
+// roles are the chosen ones of the source, and those of them that are to be created in the destination.
+func (e *env) roles(ctx context.Context) (chosen, lacking []accounts.Role, err error) {
+	if chosen, _, err = accounts.Read(ctx, e.src.conn, e.in.Selection.Accounts); err != nil {
+		return nil, nil, err
 	}
 	there, err := column[string](ctx, &e.dst, "SELECT rolname::text FROM pg_catalog.pg_roles")
 	for _, r := range chosen {
@@ -30,7 +30,7 @@ func (e *env) roles(ctx context.Context) (chosen, lacking []accounts.Role, missi
 			lacking = append(lacking, r)
 		}
 	}
-	return chosen, lacking, missing, err
+	return chosen, lacking, err
 }
 
 // chosenRoles says which of them are not carried as they are.
@@ -68,7 +68,7 @@ func createRoles(ctx context.Context, e *env) (finding, error) {
 	if e.in.Selection.Accounts.None() {
 		return passed(noAccounts)
 	}
-	chosen, lacking, _, err := e.roles(ctx)
+	chosen, lacking, err := e.roles(ctx)
 	if err != nil {
 		return finding{}, err
 	}
@@ -93,7 +93,7 @@ func passwords(ctx context.Context, e *env) (finding, error) {
 	if e.in.Selection.Accounts.None() {
 		return passed(noAccounts)
 	}
-	_, lacking, _, err := e.roles(ctx)
+	_, lacking, err := e.roles(ctx)
 	if err != nil {
 		return finding{}, err
 	}
@@ -122,7 +122,7 @@ func owners(ctx context.Context, e *env) (finding, error) {
 	if e.in.Selection.Accounts.None() {
 		return passed(noAccounts)
 	}
-	chosen, _, _, err := e.roles(ctx)
+	chosen, _, err := e.roles(ctx)
 	if err != nil {
 		return finding{}, err
 	}
@@ -167,7 +167,7 @@ func policyRoles(ctx context.Context, e *env) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	_, created, _, err := e.roles(ctx)
+	_, created, err := e.roles(ctx)
 	if err != nil {
 		return finding{}, err
 	}

@@ -7,8 +7,10 @@
 // unique, because operators confirm results by item.
 //
 // Nothing is changed on either side: privileges and settings are read from the
-// catalogs or tried in transactions that are rolled back; no locks beyond those of
-// catalog queries are taken.
+// catalogs or tried in transactions that are rolled back. No locks beyond those of
+// catalog queries are taken, except that tables with filters are published for a
+// moment, which waits for DDL on them at most a few seconds and holds up no reader
+// and no writer.
 //
 // A check that could not be made has failed, with the cause. "To confirm" is kept
 // for what is unusual and may be meant so; a well-prepared ordinary database

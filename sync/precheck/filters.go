@@ -90,7 +90,7 @@ func columnLists(_ context.Context, e *env) (finding, error) {
 			continue
 		}
 		lists++
-		if intersects(t.PrimaryKey, t.Omitted) && !(e.in.Incremental && intersects(t.Key, t.Omitted)) {
+		if intersects(t.PrimaryKey, t.Omitted) && (!e.in.Incremental || !intersects(t.Key, t.Omitted)) {
 			keyless = append(keyless, fmt.Sprintf("%s (%s)", t.Name, strings.Join(quoted(t.PrimaryKey), ", ")))
 		}
 	}

@@ -17,9 +17,9 @@ func tables(names ...string) schema.Selection {
 }
 
 // ruled selects tables of which one has a rule.
-func ruled(where string, columns []string, name string, more ...string) func(*fixture) {
+func ruled(where string, columns []string, name string) func(*fixture) {
 	return func(f *fixture) {
-		f.in.Selection = tables(append(more, name)...)
+		f.in.Selection = tables(name)
 		rule := schema.TableRule{Table: public(name), Where: where}
 		for _, c := range columns {
 			rule.Columns = append(rule.Columns, schema.ColumnRule{Name: c})
@@ -94,7 +94,7 @@ var selectionDefects = map[string]defect{
 		source: `SET ROLE {src}; CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM Orders';
 			CREATE FUNCTION g() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) AS orders2 FROM items'; RESET ROLE`,
 		adjust: func(f *fixture) {
-			f.in.Selection.Map.Relations = []schema.RelationMap{{From: public("orders"), To: public("commandes")}}
+			f.in.Selection.Map.Relations = []schema.RelationMap{{From: public("orders"), To: public("shop orders")}}
 		},
 	},
 	"two tables become one": {
