@@ -48,6 +48,9 @@ func (e Entry) Key() string {
 		// Operators differ by operand types, operator classes by access method; neither is part of the tag.
 		key += fmt.Sprintf(" %d", e.OID)
 	}
+	if e.Desc == "DEFAULT ACL" {
+		key += " " + e.Owner // everybody has them for himself
+	}
 	return key
 }
 
@@ -64,6 +67,9 @@ type Archive struct {
 type PlanOptions struct {
 	// Indexes takes all indexes; without it only those behind constraints, replica identities and foreign keys.
 	Indexes bool
+	// Roles may be named as owners, grantors and grantees: the chosen roles that exist in the destination, or will when the plan is
+	// executed. Nil carries no owners and no privileges; what names other roles is left out, with the reason in Plan.Excluded.
+	Roles []string
 }
 
 // Plan is the order in which a structure is built. Each list is in the order in which it has to be executed; Indexes and Constraints

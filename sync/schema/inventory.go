@@ -120,12 +120,14 @@ type Inventory struct {
 	parts       map[catalogID]part   // indexes, constraints, … of relations
 	lacks       map[catalogID]string // what keeps an object from being made: it uses something that is not selected
 	inline      map[uint32][]inline  // those of these objects that may be part of a table's own statement, by table
+	superusers  map[string]bool      // roles of the source, where owners and privileges are carried
 	computed    []computed           // generated columns that would miss a column
 	unsupported map[catalogID]string // reason by object
 	indexes     map[Name]ownedIndex  // every index, where names are mapped
 	inheritable map[inheritable]bool // constraints, where names are mapped
 
 	partitionKeys []needed // columns that are not selected, but needed
+	schemaGrants  []Entry  // privileges on the schemas of relations that are selected one by one, where privileges are carried
 	statistics    []Entry  // extended statistics of selected tables, which a dump of single tables does not have
 }
 

@@ -18,7 +18,7 @@ func (p *planner) tableOf(e *Entry) Name {
 	switch e.Desc {
 	case "TABLE", "TABLE ATTACH", "ROW SECURITY":
 		return Name{e.Namespace, e.Tag}
-	case "COMMENT", "SECURITY LABEL":
+	case "COMMENT", "SECURITY LABEL", "ACL":
 		if len(e.Depends) > 0 && p.byID[e.Depends[0]] != nil && !annotates(p.byID[e.Depends[0]]) {
 			return p.tableOf(p.byID[e.Depends[0]])
 		}
@@ -197,14 +197,14 @@ func ownPublication(kind, name string) bool {
 	return kind == "PUBLICATION" && strings.HasPrefix(name, "pgsyncd")
 }
 
-// annotationTaken decides about a comment or security label: it goes with its object. Schema public keeps its own.
+// annotationTaken decides about a comment, security label or privileges: they go with their object. Schema public keeps its own.
 func (p *planner) annotationTaken(e *Entry) bool {
 	if len(e.Depends) == 0 {
 		return false
 	}
 	for _, id := range e.Depends {
 		d := p.byID[id]
-		if d == nil || !p.verdicts[id].taken {
+		if d == nil || d.Desc != "ACL" && !p.verdicts[id].taken { // a column's privileges come after its table's
 			return false
 		}
 	}

@@ -6,7 +6,6 @@ import "strings"
 var notCarried = map[string]bool{
 	"ENCODING": true, "STDSTRINGS": true, "SEARCHPATH": true, // session settings, see Archive.SessionSQL
 	"DATABASE": true, "DATABASE PROPERTIES": true,
-	"ACL": true, "DEFAULT ACL": true, // objects belong to the destination's user
 	"TABLE DATA": true, "MATERIALIZED VIEW DATA": true, "STATISTICS DATA": true, "SEQUENCE SET": true,
 	"BLOB": true, "BLOBS": true, "BLOB METADATA": true, "BLOB COMMENTS": true, "LARGE OBJECT": true,
 	"SHELL TYPE":        true, // announces a base type or, for a range, a function in C

@@ -33,6 +33,8 @@ func objectName(kind string, n, table Name) string {
 		return n.Name
 	case "COMMENT", "SECURITY LABEL", "ACL":
 		return annotatedName(n)
+	case "OWNER":
+		return n.Name
 	case "CAST", "TRANSFORM", "USER MAPPING", "DEFAULT ACL", "BLOB", "BLOBS":
 		if n.Schema != "" {
 			return n.Name + " IN SCHEMA " + Name{Name: n.Schema}.String()

@@ -29,17 +29,23 @@ func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, err
 			section = e.Section
 		}
 		e.Table = p.tableOf(&e)
+		if e.Desc == "ACL" || e.Desc == "DEFAULT ACL" {
+			p.carryPrivileges(e)
+			continue
+		}
 		verdict := p.judge(&e)
 		p.verdicts[e.ID] = verdict
 		switch {
 		case verdict.reason != "" && !verdict.silent:
 			p.exclude(&e, verdict.reason)
 		case verdict.taken:
+			p.carryOwner(&e)
 			p.take(e, section)
 		}
 	}
 	p.statistics()
 	p.inline()
+	p.finishRights()
 	p.plan.After = append(p.plan.After, p.last...)
 	for _, s := range inv.Sequences {
 		follower := s.OwnedBy != nil && inv.Table(*s.OwnedBy) != nil && p.follows[inv.Table(*s.OwnedBy).OID] != nil
@@ -66,6 +72,7 @@ type planner struct {
 	scope     *scope
 	mapper    *Mapper
 	plan      Plan
+	rights    *rights
 	last      []Entry // event triggers: they would fire on the statements after them
 	byID      map[int]*Entry
 	verdicts  map[int]verdict
@@ -80,7 +87,7 @@ type planner struct {
 
 func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *planner {
 	p := &planner{
-		archive: a, inv: inv, sel: sel, scope: newScope(sel), mapper: NewMapper(sel, inv), plan: Plan{without: map[Name]string{}},
+		archive: a, inv: inv, sel: sel, scope: newScope(sel), rights: newRights(inv, o), mapper: NewMapper(sel, inv), plan: Plan{without: map[Name]string{}},
 		byID: make(map[int]*Entry, len(a.Entries)), verdicts: make(map[int]verdict, len(a.Entries)),
 		taken: map[catalogID]bool{}, dumped: map[catalogID]bool{}, tables: map[uint32]*Table{}, follows: map[uint32]*Table{},
 		sequences: map[uint32]*Sequence{},
@@ -166,6 +173,7 @@ func (p *planner) statistics() {
 		case reason != "":
 			p.exclude(&e, reason)
 		default:
+			p.carryOwner(&e)
 			if err := p.mapper.entry(&e); err != nil {
 				p.exclude(&e, err.Error())
 				continue

@@ -30,6 +30,9 @@ var dependenciesSQL string
 //go:embed sql/partitionkeys.sql
 var partitionKeysSQL string
 
+//go:embed sql/schemagrants.sql
+var schemaGrantsSQL string
+
 //go:embed sql/sequences.sql
 var sequencesSQL string
 
@@ -99,6 +102,7 @@ func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 		{"dependencies", r.dependencies},
 		{"extended statistics", r.statistics},
 		{"unsupported objects", r.unsupported},
+		{"owners and privileges", r.accounts},
 	} {
 		if err := step.read(ctx); err != nil {
 			return nil, fmt.Errorf("read %s: %w", step.what, err)

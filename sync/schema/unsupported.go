@@ -22,7 +22,7 @@ SELECT s.oid, n.nspname, s.stxname, s.stxrelid, pg_catalog.pg_get_userbyid(s.stx
 	e := Entry{ClassOID: classStatistics, Section: SectionPostData, Desc: "STATISTICS"}
 	var table uint32
 	_, err = pgx.ForEachRow(rows, []any{&e.OID, &e.Namespace, &e.Tag, &table, &e.Owner, &e.Definition}, func() error {
-		e.Table = r.tables[table].Name
+		e.Table, e.Drop = r.tables[table].Name, "DROP STATISTICS "+Name{e.Namespace, e.Tag}.String()+";"
 		r.inv.statistics = append(r.inv.statistics, e)
 		return nil
 	})
