@@ -100,7 +100,7 @@ func (c *Catalog) take(ctx context.Context, tx pgx.Tx, t Task, step Transition, 
 // after is the task after a step, a pure function.
 func after(t Task, step Transition, ch Change) Task {
 	if step.To != t.State || ch.Error != "" {
-		t.Error, t.ErrorDetail, t.ErrorHint = plain(ch.Error), plain(ch.Detail), plain(ch.Hint)
+		t.Error, t.ErrorDetail, t.ErrorHint = Brief(ch.Error), Brief(ch.Detail), Brief(ch.Hint)
 	}
 	t.State = step.To
 	if step.Desired != "" {
@@ -211,7 +211,7 @@ func byUser(name string) string {
 
 func record(ctx context.Context, tx pgx.Tx, e entry) error {
 	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.log (task_id, task, level, event, message, detail)
-		VALUES (nullif($1, '')::uuid, nullif($2, ''), $3, $4, $5, $6)`, e.task, e.name, e.level, e.event, plain(e.message), plain(e.detail))
+		VALUES (nullif($1, '')::uuid, nullif($2, ''), $3, $4, $5, $6)`, e.task, e.name, e.level, e.event, Brief(e.message), Brief(e.detail))
 	return err
 }
 
@@ -220,11 +220,22 @@ func record(ctx context.Context, tx pgx.Tx, e entry) error {
 func (c *Catalog) Log(ctx context.Context, task, level, event, message, detail string) error {
 	_, err := c.pool.Exec(ctx, `INSERT INTO pgsyncd.log (task_id, task, level, event, message, detail)
 		SELECT (SELECT id FROM pgsyncd.task WHERE name = $1), nullif($1, ''), $2, $3, $4, $5`, task, level, event,
-		plain(message), plain(detail))
+		Brief(message), Brief(detail))
 	if err != nil {
 		return fmt.Errorf("log event %s: %w", event, err)
 	}
 	return nil
+}
+
+// longestText is what is kept of a message, in bytes: a server may quote a value of many megabytes.
+const longestText = 8 << 10
+
+// Brief returns a text that a UTF-8 database accepts and that is not longer than a message should be.
+func Brief(s string) string {
+	if len(s) > longestText {
+		s = s[:longestText] + fmt.Sprintf("… (%d bytes)", len(s))
+	}
+	return plain(s)
 }
 
 // plain makes a text acceptable to a UTF-8 database: messages of servers come in any encoding.

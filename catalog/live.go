@@ -165,7 +165,7 @@ const saveTables = `INSERT INTO pgsyncd.task_table (task_id, source_schema, sour
 func (c *Catalog) SaveTables(ctx context.Context, id string, tables []TableStatus) error {
 	cleaned := slices.Clone(tables)
 	for i := range cleaned {
-		cleaned[i].Error = plain(cleaned[i].Error)
+		cleaned[i].Error = Brief(cleaned[i].Error)
 	}
 	return c.saveRows(ctx, "tables", saveTables, id, cleaned)
 }
@@ -195,7 +195,7 @@ const saveObjects = `INSERT INTO pgsyncd.task_object (task_id, type, source_name
 func (c *Catalog) SaveObjects(ctx context.Context, id string, objects []ObjectStatus) error {
 	cleaned := slices.Clone(objects)
 	for i := range cleaned {
-		cleaned[i].Statement, cleaned[i].Error = plain(cleaned[i].Statement), plain(cleaned[i].Error)
+		cleaned[i].Statement, cleaned[i].Error = plain(cleaned[i].Statement), Brief(cleaned[i].Error)
 	}
 	return c.saveRows(ctx, "objects", saveObjects, id, cleaned)
 }

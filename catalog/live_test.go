@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -196,6 +197,20 @@ func TestObjectsPrechecksConflictsLeftovers(t *testing.T) {
 	} {
 		if diff := cmp.Diff(want, query(t, c.pool, sql)); diff != "" {
 			t.Errorf("%s\n%s", sql, diff)
+		}
+	}
+}
+
+// TestBrief: nothing that a server quotes fills the catalog.
+func TestBrief(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"": "", "short \x00\xff": "short \uFFFD",
+		strings.Repeat("x", longestText):           strings.Repeat("x", longestText),
+		strings.Repeat("x", longestText-1) + "éyz": strings.Repeat("x", longestText-1) + "\uFFFD… (8195 bytes)",
+	} {
+		if got := Brief(given); got != want {
+			t.Errorf("%.20q: %q", given, got[max(0, len(got)-40):])
 		}
 	}
 }

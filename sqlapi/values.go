@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"pgsyncd/catalog"
+	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/robfig/cron/v3"
@@ -91,24 +92,11 @@ func checkRole(role string, before []string) *Error {
 	return nil
 }
 
-// checkPattern says what is wrong with a psql pattern: it is name or schema.name, and double quotes come in pairs.
+// checkPattern says what is wrong with a psql pattern.
 func checkPattern(pattern string) *Error {
-	dots, quoted := 0, false
-	for _, r := range pattern {
-		switch {
-		case r == '"':
-			quoted = !quoted
-		case r == '.' && !quoted:
-			dots++
-		}
-	}
-	switch {
-	case pattern == "":
-		return invalid("empty pattern").WithHint("The pattern * takes every table that is on the search path, *.* every table.")
-	case quoted:
-		return invalid("unterminated quotation in pattern %q", pattern)
-	case dots > 1:
-		return invalid("improper pattern %q", pattern).WithDetail("A pattern has at most one dot outside double quotes: schema.table.")
+	if _, err := schema.ParsePattern(pattern); err != nil {
+		return invalid("%s", err).WithDetail("A pattern is one of psql's \\dt: * stands for any characters, ? for one, and a dot parts schema and table.").
+			WithHint("The pattern * takes every table of schema public, *.* every table.")
 	}
 	return nil
 }

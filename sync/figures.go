@@ -24,13 +24,14 @@ type figures struct {
 	changed bool
 	tables  map[schema.Name]*tableFigure
 	objects map[objectKey]catalog.ObjectStatus // not yet written
+	created map[objectKey]bool                 // by this runner
 
 	alive    chan struct{} // closed at the first sign of life since silence
 	progress incremental.Progress
 	baseRows int64 // applied by earlier streams
 	baseTxns int64
 	walEnd   pglogrepl.LSN // of the source, when it was last looked at
-	worked   int64         // grows with every piece of work done
+	worked   int64         // grows with every piece of work done for the first time
 	rows     speed
 	copying  copying
 }
@@ -40,13 +41,16 @@ type objectKey struct{ typ, name string }
 type tableFigure struct {
 	catalog.TableStatus
 	bytesEstimated int64
-	changed        bool // since it was last written
+	changed        bool  // since it was last written
+	stage          int   // the farthest it ever was
+	most           int64 // bytes it ever had
 }
 
 // newFigures goes on from what the catalog shows of the task.
 func newFigures(st catalog.Status, tables []catalog.TableStatus) *figures {
 	f := &figures{
-		st: st, tables: map[schema.Name]*tableFigure{}, objects: map[objectKey]catalog.ObjectStatus{}, alive: make(chan struct{}),
+		st: st, tables: map[schema.Name]*tableFigure{}, objects: map[objectKey]catalog.ObjectStatus{},
+		created: map[objectKey]bool{}, alive: make(chan struct{}),
 		baseRows: st.RowsApplied, baseTxns: st.TransactionsApplied,
 	}
 	for _, t := range tables {
@@ -88,7 +92,8 @@ func (f *figures) touch() {
 	}
 }
 
-// work is a number that grows whenever something was achieved.
+// work is a number that grows whenever something was achieved that this runner had not achieved before: an attempt that repeats
+// what the last one did, up to the same fault, is no progress.
 func (f *figures) work() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,7 +157,8 @@ func (f *figures) table(t fullcopy.TableProgress) {
 		row = &tableFigure{}
 		f.tables[t.Source] = row
 	}
-	if string(t.State) != row.State || t.BytesCopied > row.BytesCopied {
+	if reached := stage(t.State); reached > row.stage || t.BytesCopied > row.most {
+		row.stage, row.most = max(row.stage, reached), max(row.most, t.BytesCopied)
 		f.worked++
 	}
 	row.bytesEstimated, row.changed = t.BytesEstimated, true
@@ -169,6 +175,13 @@ func (f *figures) table(t fullcopy.TableProgress) {
 	row.StartedAt, row.FinishedAt = timeOrNil(t.StartedAt, row.StartedAt), timeOrNil(t.FinishedAt, row.FinishedAt)
 }
 
+// stage orders the states of a table.
+func stage(s fullcopy.TableState) int {
+	return slices.Index([]fullcopy.TableState{
+		fullcopy.TablePending, fullcopy.TableCopying, fullcopy.TableCopied, fullcopy.TableIndexing, fullcopy.TableDone,
+	}, s)
+}
+
 // copied are the names of at most ten source tables that are complete, for display.
 func (f *figures) copied() []string {
 	f.mu.Lock()
@@ -176,7 +189,7 @@ func (f *figures) copied() []string {
 	var names []string
 	for name, t := range f.tables {
 		if t.copiedShare() == 1 {
-			names = append(names, objectName("TABLE", name.String()))
+			names = append(names, readable(name.String()))
 		}
 	}
 	slices.Sort(names)
@@ -202,15 +215,18 @@ func (f *figures) Object(o fullcopy.ObjectProgress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	row := catalog.ObjectStatus{
-		Type: o.Type, SourceName: objectName(o.Type, o.Name), DestinationName: objectName(o.Type, o.Target), State: string(o.State),
+		Type: o.Type, SourceName: readable(o.Name), DestinationName: readable(o.Target), State: string(o.State),
 		Statement: o.Statement, Error: o.Error,
 	}
 	if o.State == fullcopy.ObjectLeftOut {
 		row.State, row.DestinationName = objectExcluded, ""
-	} else { // what is excluded is told anew by every attempt
+	}
+	key := objectKey{row.Type, row.SourceName}
+	if o.State == fullcopy.ObjectCreated && !f.created[key] {
+		f.created[key] = true
 		f.worked++
 	}
-	f.objects[objectKey{row.Type, row.SourceName}] = row
+	f.objects[key] = row
 	f.touch()
 }
 

@@ -2,66 +2,45 @@ package sync
 
 import "strings"
 
-// whole are the kinds whose names are one identifier. Those of others hold more, such as the types of arguments or the table a
-// constraint belongs to, and are shown as pg_dump writes them.
-var whole = map[string]bool{
-	"TABLE": true, "FOREIGN TABLE": true, "VIEW": true, "MATERIALIZED VIEW": true, "SEQUENCE": true, "INDEX": true, "SCHEMA": true, "TYPE": true,
-	"DOMAIN": true, "COLLATION": true, "EXTENSION": true, "STATISTICS": true,
-}
-
-// objectName writes a quoted name of a kind of object as one reads it: in quotes only where it would mean something else without.
-func objectName(kind, quoted string) string {
-	parts := identifiers(quoted)
-	if parts == nil {
-		return quoted
-	}
-	for i, part := range parts {
-		if whole[kind] || i+1 < len(parts) {
-			parts[i] = quoteIfNeeded(part)
+// readable writes names that are quoted for a statement as one reads them: in quotes only where they would mean something else
+// without. What stands between and around them stays.
+func readable(text string) string {
+	var b strings.Builder
+	for {
+		start := strings.IndexByte(text, '"')
+		end := closingQuote(text, start)
+		if start < 0 || end < 0 {
+			b.WriteString(text)
+			return b.String()
 		}
-	}
-	return strings.Join(parts, ".")
-}
-
-// identifiers takes "a"."b""c" apart; of what is not written like that it returns nil.
-func identifiers(quoted string) []string {
-	var parts []string
-	for rest := quoted; ; {
-		if !strings.HasPrefix(rest, `"`) {
-			return nil
+		b.WriteString(text[:start])
+		if name := text[start+1 : end]; plainIdentifier(name) {
+			b.WriteString(name)
+		} else {
+			b.WriteString(text[start : end+1])
 		}
-		var b strings.Builder
-		i := 1
-		for ; i < len(rest); i++ {
-			if rest[i] == '"' {
-				if i+1 == len(rest) || rest[i+1] != '"' {
-					break
-				}
-				i++
-			}
-			b.WriteByte(rest[i])
-		}
-		if i >= len(rest) {
-			return nil
-		}
-		parts = append(parts, b.String())
-		if rest = rest[i+1:]; rest == "" {
-			return parts
-		}
-		if !strings.HasPrefix(rest, ".") {
-			return nil
-		}
-		rest = rest[1:]
+		text = text[end+1:]
 	}
 }
 
-func quoteIfNeeded(name string) string {
+// closingQuote finds the end of the identifier whose quote is at start; two quotes within stand for one.
+func closingQuote(text string, start int) int {
+	for i := start + 1; start >= 0 && i < len(text); i++ {
+		if text[i] != '"' {
+			continue
+		}
+		if i+1 == len(text) || text[i+1] != '"' {
+			return i
+		}
+		i++
+	}
+	return -1
+}
+
+func plainIdentifier(name string) bool {
 	plain := name != "" && (name[0] < '0' || name[0] > '9')
 	for _, c := range name {
 		plain = plain && (c == '_' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9')
 	}
-	if plain {
-		return name
-	}
-	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+	return plain
 }

@@ -322,6 +322,7 @@ func (r *runner) explain(err error) catalog.Change {
 			ch.Error, ch.Detail, ch.Hint = e.Redact(ch.Error), e.Redact(ch.Detail), e.Redact(ch.Hint)
 		}
 	}
+	ch.Error, ch.Detail, ch.Hint = catalog.Brief(ch.Error), catalog.Brief(ch.Detail), catalog.Brief(ch.Hint)
 	return ch
 }
 
