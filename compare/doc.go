@@ -13,8 +13,10 @@
 // from 0 and knows no session setting. What depends on the database, which is every type that is not a built-in one, enters
 // it as text. Both servers must give the same hash for a probe, else md5 takes its place.
 //
-// Tables are paired by name, columns too. A tree of partitions is one table, read through its root, because the sides may be
-// partitioned differently; a table that others inherit from is read without them.
+// Tables and columns are paired by the names they have in the destination; of the source only the rows and columns that are selected
+// are read. A tree of partitions is one table, read through its root, because the sides may be partitioned differently; only where
+// its leaves are selected differently are they read one by one. A table that others inherit from is read without them. Several
+// tables that are one in the destination are compared as one: their figures add up. Of them VALUES takes the columns that all have.
 //
 // # Why a difference is real
 //

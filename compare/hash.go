@@ -63,16 +63,16 @@ const firstAssignedOID = 10000
 // record_send's output, its own OID differs between databases.
 func asText(c schema.Column) bool { return !c.BinarySafe || c.TypeOID >= firstAssignedOID }
 
-// image is the SQL of a row's image, a bytea. The text of a record is made by the output functions of its columns, where a cast
-// to text could be anything a user has defined; it tells NULL from an empty string.
-func image(columns []schema.Column) string {
+// image is the SQL of a row's image, a bytea; name returns a column's name on the side that is read. The text of a record is made by
+// the output functions of its columns, where a cast to text could be anything a user has defined; it tells NULL from an empty string.
+func image(columns []column, name func(target string) string) string {
 	var parts, texts []string
 	for _, c := range columns {
-		name := pgx.Identifier{c.Name}.Sanitize()
-		if asText(c) {
-			texts = append(texts, name)
+		own := pgx.Identifier{name(c.target)}.Sanitize()
+		if c.text {
+			texts = append(texts, own)
 		} else {
-			parts = append(parts, name)
+			parts = append(parts, own)
 		}
 	}
 	if texts != nil {

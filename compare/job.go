@@ -2,9 +2,7 @@ package compare
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"pgsyncd/catalog"
@@ -23,6 +21,7 @@ type job struct {
 	source, destination *endpoint.Endpoint
 	application         string
 	trees               map[schema.Name][]schema.Table // every table with its partitions
+	tops                map[schema.Name]schema.Name    // the topmost selected table of every tree, by all tables in it
 }
 
 // sides is one connection to either side.
@@ -71,65 +70,6 @@ func (s *sides) close(ctx context.Context) {
 			_ = c.Close(ctx) // it only read
 		}
 	}
-}
-
-// pairs lists what is compared: ordinary tables and, of a tree of partitions, what is topmost in the selection.
-func (j *job) pairs(ctx context.Context) ([]schema.Table, error) {
-	var selection schema.Selection
-	if err := json.Unmarshal(j.task.Definition, &selection); err != nil {
-		return nil, fmt.Errorf("read selection of task %s: %w", j.task.Name, err)
-	}
-	conn, err := j.source.Connect(ctx, j.application)
-	if err != nil {
-		return nil, err
-	}
-	defer (&sides{source: conn}).close(ctx)
-	inv, err := schema.Read(ctx, conn, selection)
-	if err != nil {
-		return nil, err
-	}
-	j.trees = map[schema.Name][]schema.Table{}
-	var pairs []schema.Table
-	for _, t := range inv.Tables {
-		var top schema.Name
-		for p := &t; p != nil; p = parent(inv, p) {
-			top = p.Name
-			j.trees[top] = append(j.trees[top], t)
-		}
-		if top == t.Name {
-			pairs = append(pairs, t)
-		}
-	}
-	for _, name := range selection.Tables {
-		if inv.Table(name) == nil {
-			pairs = append(pairs, schema.Table{Name: name, Kind: schema.KindTable}) // reading it will say what is wrong
-		}
-	}
-	if j.run.Tables == nil {
-		return pairs, nil
-	}
-	return j.wanted(inv)
-}
-
-// wanted are the tables that the run names; a partition may be among them.
-func (j *job) wanted(inv *schema.Inventory) ([]schema.Table, error) {
-	var wanted []schema.Table
-	for _, name := range j.run.Tables {
-		i := slices.IndexFunc(inv.Tables, func(t schema.Table) bool { return t.Name.String() == name })
-		if i < 0 {
-			return nil, fmt.Errorf("table %s does not belong to task %s", name, j.task.Name)
-		}
-		wanted = append(wanted, inv.Tables[i])
-	}
-	return wanted, nil
-}
-
-// parent is the partitioned table that t is a partition of, nil when there is none in the inventory.
-func parent(inv *schema.Inventory, t *schema.Table) *schema.Table {
-	if !t.Partition || len(t.Parents) == 0 {
-		return nil
-	}
-	return inv.Table(t.Parents[0])
 }
 
 // standing returns the task's stream. Without one it tells why a difference may be one of time; an empty text then means that

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"pgsyncd/catalog"
-	"pgsyncd/sync/schema"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -161,13 +160,13 @@ func (j *job) all(ctx context.Context) error {
 		workers = max(1, runtime.NumCPU()/2)
 	}
 	done := &progress{run: j.run}
-	queue := make(chan schema.Table)
+	queue := make(chan pair)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
-		for _, t := range pairs {
+		for _, p := range pairs {
 			select {
-			case queue <- t:
+			case queue <- p:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -181,14 +180,14 @@ func (j *job) all(ctx context.Context) error {
 }
 
 // worker compares tables over one connection to each side. A table that fails does not end the run; a lost connection does.
-func (j *job) worker(ctx context.Context, queue <-chan schema.Table, done *progress) error {
+func (j *job) worker(ctx context.Context, queue <-chan pair, done *progress) error {
 	sides, err := j.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer sides.close(ctx)
-	for t := range queue {
-		result, err := j.table(ctx, sides, t)
+	for p := range queue {
+		result, err := j.table(ctx, sides, p)
 		if err != nil {
 			if ctx.Err() != nil || sides.broken() {
 				return err

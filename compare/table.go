@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pgsyncd/catalog"
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
@@ -22,15 +24,22 @@ const (
 	writersPatience = time.Second
 )
 
-// table compares one table until the result is certain.
-func (j *job) table(ctx context.Context, s *sides, t schema.Table) (catalog.CompareTable, error) {
-	result := catalog.CompareTable{SourceTable: t.Name.String(), DestinationTable: t.Name.String()}
-	if j.options.MaxTableRows > 0 && j.run.Type == TypeRows && j.run.Schedule != "" && t.Rows > j.options.MaxTableRows {
-		result.Result, result.Remarks = ResultUndecided, fmt.Sprintf("not counted: about %d rows, more than max_table_rows", t.Rows)
+// table compares one pair until the result is certain.
+func (j *job) table(ctx context.Context, s *sides, p pair) (catalog.CompareTable, error) {
+	result := catalog.CompareTable{SourceTable: p.name(), DestinationTable: p.target.String()}
+	var rows int64
+	for _, t := range p.sources {
+		rows += t.Rows
+	}
+	if j.options.MaxTableRows > 0 && j.run.Type == TypeRows && j.run.Schedule != "" && rows > j.options.MaxTableRows {
+		result.Result, result.Remarks = ResultUndecided, fmt.Sprintf("not counted: about %d rows, more than max_table_rows", rows)
 		return result, nil
 	}
 	for round := range rounds {
-		certain, err := j.round(ctx, s, t, round > 0, &result)
+		certain, err := j.round(ctx, s, p, round > 0, &result)
+		if certain && err == nil {
+			err = j.explain(ctx, s, p, &result)
+		}
 		if certain || err != nil {
 			return result, err
 		}
@@ -42,7 +51,7 @@ func (j *job) table(ctx context.Context, s *sides, t schema.Table) (catalog.Comp
 }
 
 // round reads both sides once. It fills in the result and reports whether that is certain.
-func (j *job) round(ctx context.Context, s *sides, t schema.Table, patient bool, result *catalog.CompareTable) (bool, error) {
+func (j *job) round(ctx context.Context, s *sides, p pair, patient bool, result *catalog.CompareTable) (bool, error) {
 	stream, still, err := j.standing(ctx)
 	if err != nil {
 		return false, err
@@ -52,14 +61,20 @@ func (j *job) round(ctx context.Context, s *sides, t schema.Table, patient bool,
 		if err := j.yield(ctx, stream, s.source); err != nil {
 			return false, err
 		}
-		before = j.changes(stream, t)
-		if settled, err = j.settle(ctx, s.source, t, patient); err != nil {
+		before = j.changes(stream, p)
+		if settled, err = j.settle(ctx, s.source, p, patient); err != nil {
 			return false, err
 		}
 	}
-	source, destination, err := j.measure(ctx, s, t)
+	parts := j.parts(p)
+	common, others := columns(parts)
+	source, destination, err := j.measure(ctx, s, p, parts, common)
 	if missing, ok := errors.AsType[*missingError](err); ok {
 		result.SourceRows, result.Result, result.Remarks = &source.rows, ResultDifferent, missing.Error()
+		if own := p.sources[0].Name; missing.what == "table" && j.top(own) != own {
+			result.Result = ResultUndecided
+			result.Remarks = "the destination has the rows of this partition in another table; compare " + j.top(own).String()
+		}
 		return true, nil
 	}
 	if err != nil {
@@ -69,18 +84,25 @@ func (j *job) round(ctx context.Context, s *sides, t schema.Table, patient bool,
 	switch {
 	case source == destination:
 		result.Result = ResultEqual
-		if j.run.Type == TypeRows && stream != nil && j.changes(stream, t) != before {
+		switch {
+		case j.run.Type == TypeRows && stream != nil && j.changes(stream, p) != before:
 			result.Remarks = "rows were changing while they were counted"
+		case j.run.Type == TypeValues && others != nil:
+			result.Remarks = "not compared, because not every table of the source has it: " + quoted(others)
 		}
+		return true, nil
+	case p.apart != nil:
+		result.Result = ResultUndecided
+		result.Remarks = "the destination's table has the rows of " + enumerate(p.apart) + " as well; many_to_one compares their sum"
 		return true, nil
 	case still != "":
 		result.Result, result.Remarks = ResultUndecided, still
 		return true, nil
-	case !s.floats && j.run.Type == TypeValues && slices.ContainsFunc(t.Columns, asText):
+	case !s.floats && j.run.Type == TypeValues && slices.ContainsFunc(common, func(c column) bool { return c.text }):
 		result.Result, result.Remarks = ResultUndecided, "the servers' versions write floating point numbers inside values of user-defined types differently"
 		return true, nil
 	case stream != nil:
-		if passed, err := j.follow(ctx, stream, s.source, 0); err != nil || !passed || !settled || j.changes(stream, t) != before {
+		if passed, err := j.follow(ctx, stream, s.source, 0); err != nil || !passed || !settled || j.changes(stream, p) != before {
 			return false, err
 		}
 	}
@@ -88,11 +110,13 @@ func (j *job) round(ctx context.Context, s *sides, t schema.Table, patient bool,
 	return true, nil
 }
 
-// changes adds up the stream's counters of a table and of its partitions.
-func (j *job) changes(stream Stream, t schema.Table) int64 {
+// changes adds up the stream's counters of the source tables and of their partitions.
+func (j *job) changes(stream Stream, p pair) int64 {
 	var n int64
-	for _, part := range j.trees[t.Name] {
-		n += stream.Changes(part.Name)
+	for _, t := range p.sources {
+		for _, part := range j.trees[t.Name] {
+			n += stream.Changes(part.Name)
+		}
 	}
 	return n
 }
@@ -102,12 +126,14 @@ const writersSQL = `SELECT DISTINCT l.virtualtransaction FROM pg_catalog.pg_lock
 	WHERE l.locktype = 'relation' AND l.granted AND l.mode IN ('RowExclusiveLock', 'AccessExclusiveLock') AND l.relation = ANY ($1)
 	AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())`
 
-// settle reports whether no transaction that was changing the table when it was called is still unfinished. If patient, it
+// settle reports whether no transaction that was changing the tables when it was called is still unfinished. If patient, it
 // waits a while for those that are.
-func (j *job) settle(ctx context.Context, conn *pgx.Conn, t schema.Table, patient bool) (bool, error) {
+func (j *job) settle(ctx context.Context, conn *pgx.Conn, p pair, patient bool) (bool, error) {
 	var oids []uint32
-	for _, part := range j.trees[t.Name] {
-		oids = append(oids, part.OID)
+	for _, t := range p.sources {
+		for _, part := range j.trees[t.Name] {
+			oids = append(oids, part.OID)
+		}
 	}
 	deadline := time.Now().Add(writersPatience)
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -116,11 +142,11 @@ func (j *job) settle(ctx context.Context, conn *pgx.Conn, t schema.Table, patien
 	for attempt := 0; ; attempt++ {
 		rows, err := conn.Query(ctx, writersSQL, oids)
 		if err != nil {
-			return false, fmt.Errorf("read locks of %s: %w", t.Name, err)
+			return false, fmt.Errorf("read locks of %s: %w", p.name(), err)
 		}
 		writers, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if err != nil {
-			return false, fmt.Errorf("read locks of %s: %w", t.Name, err)
+			return false, fmt.Errorf("read locks of %s: %w", p.name(), err)
 		}
 		if attempt == 0 {
 			first = writers
@@ -151,15 +177,15 @@ type missingError struct{ what string }
 func (e *missingError) Error() string { return "the destination has no such " + e.what }
 
 // measure reads both sides at once.
-func (j *job) measure(ctx context.Context, s *sides, t schema.Table) (source, destination figure, err error) {
-	kind, err := relkind(ctx, s.destination, t.Name)
+func (j *job) measure(ctx context.Context, s *sides, p pair, parts []schema.Table, columns []column) (source, destination figure, err error) {
+	kind, err := relkind(ctx, s.destination, p.target)
 	if err != nil {
-		return source, destination, fmt.Errorf("find %s in the destination: %w", t.Name, err)
+		return source, destination, fmt.Errorf("find %s in the destination: %w", p.target, err)
 	}
 	var g errgroup.Group // without a context: cancelling the other side would cost its connection
 	g.Go(func() (err error) {
-		if source, err = read(ctx, s.source, j.query(s, t, t.Kind)); err != nil {
-			return fmt.Errorf("read %s in the source: %w", t.Name, err)
+		if source, err = read(ctx, s.source, j.sourceQuery(s, parts, columns)); err != nil {
+			return fmt.Errorf("read %s in the source: %w", p.name(), err)
 		}
 		return nil
 	})
@@ -170,12 +196,12 @@ func (j *job) measure(ctx context.Context, s *sides, t schema.Table) (source, de
 		return source, destination, err
 	}
 	g.Go(func() (err error) {
-		destination, err = read(ctx, s.destination, j.query(s, t, kind))
+		destination, err = read(ctx, s.destination, j.query(s, p.target, kind, "", columns, same))
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42703" {
 			return &missingError{"column: " + pg.Message}
 		}
 		if err != nil {
-			return fmt.Errorf("read %s in the destination: %w", t.Name, err)
+			return fmt.Errorf("read %s in the destination: %w", p.target, err)
 		}
 		return nil
 	})
@@ -203,14 +229,66 @@ func read(ctx context.Context, conn *pgx.Conn, query string) (figure, error) {
 	return f, err
 }
 
-// query reads a table's figure. Rows of tables that inherit from it belong to those.
-func (j *job) query(s *sides, t schema.Table, kind byte) string {
-	from := t.Name.String()
-	if kind != schema.KindPartitioned {
-		from = "ONLY " + from
+// explain adds to a difference what is known to cause one.
+func (j *job) explain(ctx context.Context, s *sides, p pair, result *catalog.CompareTable) error {
+	if result.Result != ResultDifferent || result.DestinationRows == nil {
+		return nil
 	}
-	if j.run.Type == TypeRows {
-		return "SELECT pg_catalog.count(*), '' FROM " + from
+	var remarks []string
+	if result.Remarks != "" {
+		remarks = append(remarks, result.Remarks)
 	}
-	return "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(" + fmt.Sprintf(s.hash, image(t.Columns)) + "), 0)::text FROM " + from
+	tables, err := j.cfg.Catalog.Tables(ctx, j.task.ID)
+	if err != nil {
+		return err
+	}
+	var ignored int64
+	for _, t := range tables {
+		name := schema.Name{Schema: t.SourceSchema, Name: t.SourceTable}
+		if slices.Contains(tableNames(p.sources), j.top(name)) {
+			ignored += t.RowsIgnored
+		}
+	}
+	if ignored > 0 {
+		remarks = append(remarks, fmt.Sprintf("rows that the full phase left out because they collided with others (full_conflicts = ignore): %d", ignored))
+	}
+	shared, err := j.shared(ctx, s.destination, p.target)
+	if err != nil {
+		return err
+	}
+	if shared {
+		remarks = append(remarks, "the destination's table has rows of others as well, which are counted with it")
+	}
+	result.Remarks = strings.Join(remarks, "; ")
+	return nil
+}
+
+// top is the topmost table of the tree that a table of the source belongs to.
+func (j *job) top(name schema.Name) schema.Name {
+	if top, ok := j.tops[name]; ok {
+		return top
+	}
+	return name
+}
+
+// shared reports whether a table of the destination is known to have rows that are not the task's: the task was to add its rows to
+// what was there, or another one did.
+func (j *job) shared(ctx context.Context, conn *pgx.Conn, table schema.Name) (bool, error) {
+	options, err := catalog.ParseTaskOptions(j.task.Options)
+	if err != nil {
+		return false, err
+	}
+	if options.ExistingObjects == "append" {
+		return true, nil
+	}
+	if kind, err := relkind(ctx, conn, schema.Name{Schema: ledger.Schema, Name: "objects"}); err != nil || kind == 0 {
+		return false, err
+	}
+	var shared bool
+	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pgsyncd.objects o WHERE o.task <> $1::uuid AND o.key = $2)`,
+		j.task.ID, ledger.ClaimPrefix+table.String()).Scan(&shared)
+	if err != nil {
+		return false, fmt.Errorf("read claims on %s in the destination: %w", table, err)
+	}
+	return shared, nil
 }

@@ -6,8 +6,8 @@
 //
 // link.go receives and answers, pgoutput.go decodes into events, queue.go holds them, apply.go assembles whole transactions and
 // owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
-// replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go,
-// fit.go which types hold them, share.go whose rows a TRUNCATE meets.
+// replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go and under which names,
+// fit.go which types hold them, share.go and merged.go whose rows a TRUNCATE meets.
 //
 // # State
 //
@@ -54,6 +54,15 @@
 // databases, nothing else is unique or exclusive in the destination's table, and no trigger or rule there fires for this
 // session. Deletes come first, then updates, then inserts, so that a key is free before it is taken. TRUNCATE, and a table's
 // new shape, divide a batch. Tables without a key fold into the number of equal rows that come or go.
+//
+// Several tables of the source may be one in the destination. Their changes are then applied one by one in the order of the source,
+// each to the row with its key. Which table a row came from is not known: a TRUNCATE of some of them stops the stream, and where two
+// of them have rows of one key, the changes of both fall on the one row that is there.
+//
+// Rows outside the condition of a table are left out by the source, which also makes an insert of an update that moves a row into
+// it, and a delete of one that moves it out. Such an insert lacks the values that are stored out of line and were not touched, unless
+// the old row is sent (replica identity full); the stream stops rather than invent them. A partition that comes later has no
+// condition, and stops the stream too. Columns that are not selected are left out by the source where it can, and else here.
 //
 // Not covered: with session_replication_role = replica PostgreSQL does not check deferrable unique constraints, so rows that
 // violate one because the destination had rows of its own are not noticed. A row that is inserted and deleted within one
