@@ -110,21 +110,22 @@ type Inventory struct {
 	Matviews  []Matview
 	Excluded  []Excluded
 
-	byName      map[Name]int         // index into Tables
-	relations   map[uint32]relation  // every relation of the source that is not a system relation
-	named       map[Name]uint32      // OID of each
-	schemas     map[string]bool      // every schema of the source
-	extensions  map[uint32]string    // schema of each extension
-	selected    map[uint32]bool      // relations that are in the inventory
-	refused     map[uint32]bool      // relations that would be, if they were supported
-	parts       map[catalogID]part   // indexes, constraints, … of relations
-	lacks       map[catalogID]string // what keeps an object from being made: it uses something that is not selected
-	inline      map[uint32][]inline  // those of these objects that may be part of a table's own statement, by table
-	superusers  map[string]bool      // roles of the source, where owners and privileges are carried
-	computed    []computed           // generated columns that would miss a column
-	unsupported map[catalogID]string // reason by object
-	indexes     map[Name]ownedIndex  // every index, where names are mapped
-	inheritable map[inheritable]bool // constraints, where names are mapped
+	byName      map[Name]int                // index into Tables
+	relations   map[uint32]relation         // every relation of the source that is not a system relation
+	named       map[Name]uint32             // OID of each
+	schemas     map[string]bool             // every schema of the source
+	extensions  map[uint32]string           // schema of each extension
+	selected    map[uint32]bool             // relations that are in the inventory
+	refused     map[uint32]bool             // relations that would be, if they were supported
+	parts       map[catalogID]part          // indexes, constraints, … of relations
+	lacks       map[catalogID]string        // what keeps an object from being made: it uses something that is not selected
+	inline      map[uint32][]inline         // those of these objects that may be part of a table's own statement, by table
+	constraints map[uint32]uniqueConstraint // primary keys and unique constraints that can be made of an index, by OID
+	superusers  map[string]bool             // roles of the source, where owners and privileges are carried
+	computed    []computed                  // generated columns that would miss a column
+	unsupported map[catalogID]string        // reason by object
+	indexes     map[Name]ownedIndex         // every index, where names are mapped
+	inheritable map[inheritable]bool        // constraints, where names are mapped
 
 	partitionKeys []needed // columns that are not selected, but needed
 	schemaGrants  []Entry  // privileges on the schemas of relations that are selected one by one, where privileges are carried

@@ -227,6 +227,7 @@ func (p *planner) take(e Entry, section Section) {
 		return
 	}
 	e.Definition = withAccessMethod(&e)
+	p.splitConstraint(&e)
 	if err := p.mapper.entry(&e); err != nil {
 		p.verdicts[e.ID] = verdict{reason: err.Error()}
 		if !annotates(&e) {

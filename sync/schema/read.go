@@ -33,6 +33,9 @@ var partitionKeysSQL string
 //go:embed sql/schemagrants.sql
 var schemaGrantsSQL string
 
+//go:embed sql/constraints.sql
+var constraintsSQL string
+
 //go:embed sql/sequences.sql
 var sequencesSQL string
 
@@ -60,6 +63,8 @@ func forVersion(sql string, v int) string {
 		"{partition}", since(100000, "c.relispartition", "false"),
 		"{generated}", since(120000, "a.attgenerated", "''"),
 		"{identity}", since(100000, "a.attidentity", "''"),
+		"{nullsnotdistinct}", since(150000, "i.indnullsnotdistinct", "false"),
+		"{period}", since(180000, "c.conperiod", "false"),
 		"{keyatts}", since(110000, "i.indnkeyatts", "i.indnatts"),
 		"{aggregate}", since(110000, "p.prokind = 'a'", "p.proisagg"),
 		"{support}", since(120000, "p.prosupport <> 0", "false"),
@@ -96,6 +101,7 @@ func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 		{"inheritance", r.selection},
 		{"columns", r.columns},
 		{"keys", r.keys},
+		{"unique constraints", r.constraints},
 		{"sequences", r.sequences},
 		{"parts of tables", r.parts},
 		{"names of indexes and constraints", r.names},
