@@ -144,6 +144,9 @@ func (m *Mapper) rewrite(sql string) (string, error) {
 			continue
 		}
 		text, err := printSQL(&pq.ParseResult{Version: tree.Version, Stmts: []*pq.RawStmt{{Stmt: statement.Stmt}}})
+		if err == nil && strings.Contains(sql, executeProcedure) {
+			text, err = oldTrigger(text)
+		}
 		if err != nil {
 			return "", err
 		}
@@ -153,6 +156,37 @@ func (m *Mapper) rewrite(sql string) (string, error) {
 		return "", &NotSelectedError{missing}
 	}
 	return strings.Join(statements, "\n"), nil
+}
+
+// Triggers execute functions since PostgreSQL 11 and procedures before, which newer servers still understand. The deparser only knows the
+// newer form.
+const (
+	executeFunction  = " EXECUTE FUNCTION "
+	executeProcedure = " EXECUTE PROCEDURE "
+)
+
+// oldTrigger prints a trigger of an old server so that old servers understand it.
+func oldTrigger(sql string) (string, error) {
+	tree, err := parseSQL(sql)
+	if err != nil {
+		return "", err
+	}
+	forgetLocations(tree.ProtoReflect())
+	for at := 0; ; at++ {
+		next := strings.Index(sql[at:], executeFunction)
+		if next < 0 {
+			return sql, nil
+		}
+		at += next
+		old := sql[:at] + executeProcedure + sql[at+len(executeFunction):]
+		// Within a name or a text the words change the tree.
+		if again, err := parseSQL(old); err == nil {
+			forgetLocations(again.ProtoReflect())
+			if proto.Equal(tree, again) {
+				return old, nil
+			}
+		}
+	}
 }
 
 // rewriter maps one statement.

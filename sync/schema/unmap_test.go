@@ -100,7 +100,11 @@ func roundTrip(t *testing.T, src, dst source, sel schema.Selection) map[string]s
 			columns[table.Name] = append(columns[table.Name], c.Name)
 		}
 	}
-	made := slices.DeleteFunc(archive.Entries, func(e schema.Entry) bool { return without[e.ID] })
+	made := slices.DeleteFunc(archive.Entries, func(e schema.Entry) bool {
+		return without[e.ID] || slices.ContainsFunc(plan.Excluded, func(x schema.Excluded) bool {
+			return x.Kind == e.Desc && x.Name == schema.Name{Schema: e.Namespace, Name: e.Tag}
+		})
+	})
 	want := canonical(t, made, func(e *schema.Entry) (string, error) { return e.Definition, nil }, columns)
 	got := canonical(t, dst.dump(t).Entries, func(e *schema.Entry) (string, error) {
 		sql, err := forth.Statement(e, e.Definition)
@@ -219,7 +223,7 @@ func TestMappedColumns(t *testing.T) {
 func mappedEverything(t *testing.T, src source) schema.Selection {
 	t.Helper()
 	sel := schema.Selection{All: true, Map: schema.Mapping{Schemas: []schema.SchemaMap{
-		{From: "app", To: "Lib'$$.\\x ä"}, {From: "Lib'$$.\\x ä", To: "select"}, {From: "select", To: `a"'"\b.$$`},
+		{From: "app", To: "Lib'$$.\\x ä"}, {From: "Lib'$$.\\x ä", To: "select"}, {From: "select", To: `a"'"\b.$$`}, {From: "shop", To: "Shop.2"},
 	}}}
 	inv := src.read(t, sel)
 	add := func(name, to schema.Name) {
@@ -249,6 +253,11 @@ func TestMappedEverything(t *testing.T) {
 	roundTripOfAll(t, src, dst, mappedEverything(t, src))
 }
 
+// ofRow is what of testdata/mapped.sql is refused where all columns have other names.
+var ofRow = map[string]string{
+	`FUNCTION "app"."of_row(""app"".""item"", ""app"".""kind""[])"`: `field "label" may be a mapped column`,
+}
+
 func TestMappedEveryColumn(t *testing.T) {
 	t.Parallel()
 	sourceCluster, destinationCluster := testenv.SharedPair(t)
@@ -257,9 +266,7 @@ func TestMappedEveryColumn(t *testing.T) {
 	sel := mappedEverything(t, src)
 	mapColumns(t, src, &sel)
 	refused := roundTrip(t, src, dst, sel)
-	if diff := cmp.Diff(map[string]string{
-		`FUNCTION "app"."of_row(""app"".""item"", ""app"".""kind""[])"`: `field "label" may be a mapped column`,
-	}, refused); diff != "" {
+	if diff := cmp.Diff(ofRow, refused); diff != "" {
 		t.Errorf("refused (-want +got):\n%s", diff)
 	}
 }
