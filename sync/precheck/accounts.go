@@ -13,6 +13,7 @@ var accountChecks = []check{
 	{"accounts", "create roles", source | destination, false, createRoles},
 	{"accounts", "passwords", source | destination, false, passwords},
 	{"accounts", "owners", source | destination, false, owners},
+	{"accounts", "owners in schema public", source | destination | database | inventory, false, ownersInPublic},
 	{"accounts", "roles of policies", source | destination | inventory, false, policyRoles},
 	{"accounts", "default privileges", destination | database, false, defaultPrivileges},
 }
@@ -152,6 +153,70 @@ func owners(ctx context.Context, e *env) (finding, error) {
 			statements(fix))
 	}
 	return passed("%s can be made owners", count(len(owning), "role", "roles"))
+}
+
+// publicOwnersSQL lists the owners, superusers apart, of the relations $1 and of the functions in the schemas $2.
+const publicOwnersSQL = `SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_roles r WHERE NOT r.rolsuper AND r.rolname = ANY ($3) AND (
+	EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = ANY ($1) AND c.relowner = r.oid)
+	OR EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+		WHERE n.nspname = ANY ($2) AND p.proowner = r.oid)) ORDER BY 1`
+
+// ownersInPublic finds owners who may not create objects in schema public, which PostgreSQL demands of whoever is made an
+// owner there by somebody who is no superuser. Privileges on other schemas are carried, on this one they are not.
+func ownersInPublic(ctx context.Context, e *env) (finding, error) {
+	const name = "public"
+	if e.in.Selection.Accounts.None() {
+		return passed(noAccounts)
+	}
+	if e.dst.superuser {
+		return passed("%s is a superuser", ident(e.dst.role))
+	}
+	chosen, lacking, err := e.roles(ctx)
+	if err != nil {
+		return finding{}, err
+	}
+	var roles, schemas, closed, fix []string
+	for _, r := range chosen {
+		roles = append(roles, r.Name)
+	}
+	relations := []uint32{}
+	for _, t := range e.inv.Tables {
+		if t.Target.Schema == name {
+			relations = append(relations, t.OID)
+		}
+	}
+	for _, v := range e.views() {
+		if v.Target.Schema == name {
+			relations = append(relations, v.OID)
+		}
+	}
+	for _, s := range e.whole {
+		if e.in.Selection.TargetSchema(s) == name {
+			schemas = append(schemas, s)
+		}
+	}
+	owning, err := column[string](ctx, &e.src, publicOwnersSQL, relations, schemas, roles)
+	if err != nil {
+		return finding{}, err
+	}
+	for _, owner := range owning {
+		asked, grantee := owner, ident(owner)
+		if slices.ContainsFunc(lacking, func(r accounts.Role) bool { return r.Name == owner }) {
+			asked, grantee = "public", "PUBLIC" // which the role will be part of
+		}
+		may, err := column[bool](ctx, &e.dst, "SELECT pg_catalog.has_schema_privilege($1::name, oid, 'CREATE') FROM pg_catalog.pg_namespace WHERE nspname = $2", asked, name)
+		if err != nil {
+			return finding{}, err
+		}
+		if len(may) == 1 && !may[0] {
+			closed, fix = append(closed, ident(owner)), append(fix, fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s;", grantee))
+		}
+	}
+	if len(closed) > 0 {
+		return failed("may not create objects in schema public, and so cannot be made owners there: "+enumerate(closed),
+			"In the destination, at least until the full synchronization is over:\n"+statements(distinct(fix)))
+	}
+	return passed("%s can be made owners there", count(len(owning), "role", "roles"))
 }
 
 // policyRoles finds policies for roles that the destination will not have.

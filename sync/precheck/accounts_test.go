@@ -36,9 +36,14 @@ var accountDefects = map[string]defect{
 		source: `CREATE ROLE {srcdb}_app LOGIN PASSWORD 'role-secret'`, dest: `ALTER ROLE {dst} CREATEROLE`, adjust: choosing("_app"),
 	},
 	"an owner exists and the user is no member": {
-		item: "owners", outcome: precheck.Failed, found: `_owner"`, fix: "destination", also: "passwords",
+		item: "owners", outcome: precheck.Failed, found: `_owner"`, fix: "destination",
 		source: `CREATE ROLE {srcdb}_owner; GRANT {srcdb}_owner TO {src}; CREATE TABLE theirs (id int PRIMARY KEY); ALTER TABLE theirs OWNER TO {srcdb}_owner`,
-		dest:   `CREATE ROLE {srcdb}_owner`, adjust: choosing("_owner"),
+		dest:   `CREATE ROLE {srcdb}_owner; GRANT CREATE ON SCHEMA public TO {srcdb}_owner`, adjust: choosing("_owner"),
+	},
+	"an owner who may not create": {
+		item: "owners in schema public", outcome: precheck.Failed, found: `_owner"`, fix: "destination",
+		source: `CREATE ROLE {srcdb}_owner; GRANT {srcdb}_owner TO {src}; CREATE TABLE theirs (id int PRIMARY KEY); ALTER TABLE theirs OWNER TO {srcdb}_owner`,
+		dest:   `ALTER ROLE {dst} CREATEROLE`, adjust: choosing("_owner"),
 	},
 	"a policy for a role that is missing": {
 		item: "roles of policies", outcome: precheck.Failed, found: `p ON public.orders`, fix: "destination",
@@ -51,6 +56,14 @@ var accountDefects = map[string]defect{
 }
 
 var objectDefects = map[string]defect{
+	"a type is missing in a database to be created": {
+		item: "column types", outcome: precheck.Failed, found: `"public"."mood"`, dest: `ALTER ROLE {dst} CREATEDB`,
+		source: `SET ROLE {src}; CREATE TYPE mood AS ENUM ('a'); CREATE TABLE m (id int PRIMARY KEY, x mood); RESET ROLE`,
+		adjust: func(f *fixture) {
+			f.in.Selection = tables("m")
+			f.in.Destination, f.in.CreateDatabase = f.in.Destination.WithDatabase("not there "+f.dstDB), true
+		},
+	},
 	"large objects that are not wanted": {
 		item: "large objects", outcome: precheck.ToConfirm, found: "1 large object not synchronized", source: `SELECT lo_create(0)`,
 	},

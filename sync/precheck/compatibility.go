@@ -14,7 +14,7 @@ var compatibilityChecks = []check{
 	{"compatibility", "lc_monetary", source | destination | inventory, false, monetary},
 	{"compatibility", "encoding", source | destination | database, false, encoding},
 	{"compatibility", "collation of the database", source | destination | database, false, databaseCollation},
-	{"compatibility", "collations of columns", source | destination | database | inventory, false, columnCollations},
+	{"compatibility", "collations of columns", source | destination | inventory, false, columnCollations},
 }
 
 // blockSize limits how long an index entry may be.
@@ -204,7 +204,7 @@ func (e *env) ownCollations(ctx context.Context) (finding, error) {
 		if err != nil {
 			return finding{}, err
 		}
-		if there || slices.Contains(e.whole, c.Schema) {
+		if there && !e.creating || slices.Contains(e.whole, c.Schema) {
 			continue
 		}
 		missing = append(missing, name.String())

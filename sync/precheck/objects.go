@@ -12,7 +12,7 @@ var objectChecks = []check{
 	{"objects", "same-named triggers", source | destination | database | inventory, false, sameNamedTriggers},
 	{"objects", "deferrable keys", source | inventory, false, deferrableKeys},
 	{"objects", "unsupported objects", inventory, false, unsupportedObjects},
-	{"objects", "large objects", source | destination | database, false, largeObjects},
+	{"objects", "large objects", source | destination, false, largeObjects},
 }
 
 // triggersSQL lists the triggers of tables: schema, table and name of each, and its definition without its table.

@@ -10,7 +10,7 @@ import (
 )
 
 var typeChecks = []check{
-	{"types", "column types", source | destination | database | inventory, false, columnTypes},
+	{"types", "column types", source | destination | inventory, false, columnTypes},
 }
 
 // userType is a type of the source that columns of the task use, itself or through arrays, domains and composite types.
@@ -94,7 +94,7 @@ func columnTypes(ctx context.Context, e *env) (finding, error) {
 		if err != nil {
 			return finding{}, err
 		}
-		if !exists {
+		if !exists || e.creating {
 			missing = append(missing, n.String())
 			fix = append(fix, t.create(n))
 		}
