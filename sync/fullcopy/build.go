@@ -2,6 +2,8 @@ package fullcopy
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"pgsyncd/sync/schema"
@@ -9,6 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 )
+
+// fewBytes is the size up to which a unit's indexes are made in one transaction: commits take longer than the work then.
+const fewBytes = 1 << 20
 
 // builder makes indexes, constraints and statistics of units as soon as their rows are in.
 type builder struct {
@@ -51,42 +56,151 @@ func (b *builder) start(ctx context.Context, u *unit) {
 	b.group.Go(func() error { return b.finish(ctx, u) })
 }
 
-// finish builds the unit's indexes in parallel, then its constraints, because adding one locks its table against all others;
-// then it gathers statistics.
+// finish builds the unit's indexes in parallel, those behind constraints included, then its constraints; then it gathers
+// statistics.
 func (b *builder) finish(ctx context.Context, u *unit) error {
 	b.tables.indexing(u)
-	for _, entries := range []map[schema.Name][]schema.Entry{b.indexes, b.constraints} {
-		g, ctx := errgroup.WithContext(ctx)
-		for _, f := range u.feeds {
-			// Indexes are made under the names of the source, whatever table the rows went to.
-			for _, e := range entries[f.source.Name] {
-				g.Go(func() error { return b.build(ctx, e) })
-			}
+	if done, err := b.finishAtOnce(ctx, u); done || err != nil {
+		return err
+	}
+	constraints := map[schema.Name][]schema.Entry{}
+	g, building := errgroup.WithContext(ctx)
+	for _, f := range u.feeds {
+		name := f.source.Name
+		// Entries are known by their tables in the source, whatever table the rows went to.
+		constraints[name] = slices.Clone(b.constraints[name])
+		for i := range constraints[name] {
+			g.Go(func() error { return b.prepare(building, &constraints[name][i]) })
 		}
-		if err := g.Wait(); err != nil {
-			return err
+		for _, e := range b.indexes[name] {
+			g.Go(func() error {
+				return b.with(building, func(conn *pgx.Conn) error { return b.build(building, conn, e) })
+			})
 		}
 	}
-	err := b.with(ctx, func(conn *pgx.Conn) error {
-		key := "STATISTICS OF " + u.name.String()
-		if b.marks.has(key) {
-			return nil
-		}
-		return b.once(ctx, conn, key, "ANALYZE "+u.name.String())
-	})
-	if err != nil {
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	g, building = errgroup.WithContext(ctx)
+	for _, entries := range constraints {
+		// One after the other, because adding a constraint locks its table against all others.
+		g.Go(func() error {
+			return b.with(building, func(conn *pgx.Conn) error { return b.build(building, conn, entries...) })
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := b.with(ctx, func(conn *pgx.Conn) error { return b.analyze(ctx, conn, u) }); err != nil {
 		return err
 	}
 	b.tables.finished(u)
 	return nil
 }
 
-func (b *builder) build(ctx context.Context, e schema.Entry) error {
-	return b.with(ctx, func(conn *pgx.Conn) error {
-		err := b.create(ctx, conn, e)
-		b.cfg.Report.Phase(PhaseIndexes, int(b.done.Add(1)), b.total)
-		return err
+// finishAtOnce does all that for a unit of few rows in one transaction, if nothing of it is refused.
+func (b *builder) finishAtOnce(ctx context.Context, u *unit) (done bool, err error) {
+	var bytes int64
+	var entries []schema.Entry
+	for _, f := range u.feeds {
+		bytes += f.source.Bytes
+		entries = slices.Concat(entries, b.indexes[f.source.Name], b.constraints[f.source.Name])
+	}
+	if bytes > fewBytes || len(entries) > batch {
+		return false, nil
+	}
+	err = b.with(ctx, func(conn *pgx.Conn) error {
+		done = b.createTogether(ctx, conn, entries, statistics(u))
+		return nil
 	})
+	if !done || err != nil {
+		return false, err
+	}
+	b.progress(len(entries))
+	b.tables.finished(u)
+	return true, nil
+}
+
+// indexPrefix marks the index of a constraint that is made before the constraint.
+const indexPrefix = "INDEX OF "
+
+// prepare makes a constraint's index on its own, so that it can be built along with the table's other indexes, and has the
+// constraint use it. Where that is refused the constraint will have to make its index itself, and say what is wrong.
+func (b *builder) prepare(ctx context.Context, e *schema.Entry) error {
+	key := indexPrefix + e.Key()
+	switch {
+	case e.UsingIndex == "" || e.Refused != "" || b.marks.has(e.Key()) || b.marks.has(existedPrefix+e.Key()):
+		return nil
+	case b.marks.has(key):
+		e.Definition = e.UsingIndex
+		return nil
+	case b.cfg.ExistingObjects == ExistingUse || b.cfg.ExistingObjects == ExistingAppend:
+		return nil // the constraint may be there, and its index with it
+	}
+	return b.with(ctx, func(conn *pgx.Conn) error {
+		err := b.once(ctx, conn, key, e.IndexDefinition)
+		switch {
+		case err == nil:
+			e.Definition = e.UsingIndex
+		case !concernsTable(err):
+			return fmt.Errorf("create the index of %s %s: %w", e.Desc, progressOf(*e).Name, err)
+		}
+		return nil
+	})
+}
+
+func (b *builder) build(ctx context.Context, conn *pgx.Conn, entries ...schema.Entry) error {
+	for _, e := range entries {
+		if err := b.create(ctx, conn, e); err != nil {
+			return err
+		}
+		b.progress(1)
+	}
+	return nil
+}
+
+func (b *builder) progress(n int) {
+	b.cfg.Report.Phase(PhaseIndexes, int(b.done.Add(int64(n))), b.total)
+}
+
+func statistics(u *unit) step {
+	return step{"STATISTICS OF " + u.name.String(), "ANALYZE " + u.name.String()}
+}
+
+// analyze gathers statistics. There are values that a server stores but cannot analyze; rows do not depend on it.
+func (b *builder) analyze(ctx context.Context, conn *pgx.Conn, u *unit) error {
+	s := statistics(u)
+	if b.marks.has(s.key) {
+		return nil
+	}
+	err := b.once(ctx, conn, s.key, s.sql)
+	if err != nil && concernsTable(err) {
+		b.log.Warn("the destination cannot gather statistics", "table", u.name.String(), "error", err)
+		return nil
+	}
+	return err
+}
+
+// indexMemorySQL gives a session that builds indexes more memory than servers allow by default, so that large ones need no merging
+// from disk: all such sessions together as much as half of the server's buffers, at most 1 GB each, and never less than
+// the server's own setting. Any user may set it.
+const indexMemorySQL = `
+SELECT pg_catalog.set_config('maintenance_work_mem', greatest(m.setting::int8,
+         least(1048576, b.setting::int8 * pg_catalog.current_setting('block_size')::int8 / 2048 / $1::int8))::text, false)
+  FROM pg_catalog.pg_settings m, pg_catalog.pg_settings b
+ WHERE m.name = 'maintenance_work_mem' AND b.name = 'shared_buffers'`
+
+// connect opens a session for builds.
+func (b *builder) connect(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := b.connectDestination(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, indexMemorySQL, b.cfg.IndexWorkers); err != nil {
+		closeConn(ctx, conn)
+		return nil, fmt.Errorf("prepare a session for indexes: %w", err)
+	}
+	return conn, nil
 }
 
 // with lends a session to f. A session that failed is replaced when it is needed again.
@@ -99,7 +213,7 @@ func (b *builder) with(ctx context.Context, f func(*pgx.Conn) error) (err error)
 	}
 	defer func() { b.sessions <- conn }()
 	if conn == nil {
-		fresh, err := b.connectDestination(ctx)
+		fresh, err := b.connect(ctx)
 		if err != nil {
 			return err
 		}

@@ -87,19 +87,6 @@ func (o *objects) wanted(entries []schema.Entry) []schema.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e schema.Entry) bool { return o.skip[e.ID] || o.merged[e.Key()] })
 }
 
-// all creates entries one after the other.
-func (o *objects) all(ctx context.Context, conn *pgx.Conn, phase string, entries []schema.Entry) error {
-	entries = o.wanted(entries)
-	for i, e := range entries {
-		o.cfg.Report.Phase(phase, i, len(entries))
-		if err := o.create(ctx, conn, e); err != nil {
-			return err
-		}
-	}
-	o.cfg.Report.Phase(phase, len(entries), len(entries))
-	return nil
-}
-
 // err is an *ObjectsError when something was refused.
 func (o *objects) err() error {
 	o.mu.Lock()
@@ -210,28 +197,6 @@ func (o *objects) failure(e schema.Entry) error {
 	return o.failed[e.ID]
 }
 
-// once executes sql, which may be empty, and marks key as done.
-func (j *job) once(ctx context.Context, conn *pgx.Conn, key, sql string) error {
-	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if sql != "" {
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return err
-			}
-		}
-		if err := ledger.Check(ctx, tx, j.cfg.Task, j.fence); err != nil {
-			return err
-		}
-		return ledger.MarkObject(ctx, tx, j.cfg.Task, key)
-	})
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err == nil {
-		j.marks.add(key)
-	}
-	return err
-}
-
 // existed tells whether an entry failed only because its object is there already and the task takes it as it is. Schemas
 // are taken in any case: they are shared places, not data.
 func (o *objects) existed(e schema.Entry, err error) bool {
@@ -317,8 +282,10 @@ func (m *marks) has(key string) bool {
 	return m.keys[key]
 }
 
-func (m *marks) add(key string) {
+func (m *marks) add(keys ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.keys[key] = true
+	for _, key := range keys {
+		m.keys[key] = true
+	}
 }

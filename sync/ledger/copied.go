@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -44,11 +45,11 @@ func Copied(ctx context.Context, q Querier, task string) (map[string]pglogrepl.L
 // ClaimPrefix begins the key under objects by which a task says that a table may hold rows of it; the quoted name follows.
 const ClaimPrefix = "ROWS "
 
-// MarkObject records that the task created an object, in the transaction that creates it.
-func MarkObject(ctx context.Context, tx Execer, task, key string) error {
-	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.objects (task, key) VALUES ($1::uuid, $2) ON CONFLICT (task, key) DO NOTHING`, task, key)
+// MarkObject records that the task created objects, in the transaction that creates them.
+func MarkObject(ctx context.Context, tx Execer, task string, keys ...string) error {
+	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.objects (task, key) SELECT $1::uuid, unnest($2::text[]) ON CONFLICT (task, key) DO NOTHING`, task, keys)
 	if err != nil {
-		return fmt.Errorf("mark object %s: %w", key, err)
+		return fmt.Errorf("mark object %s: %w", strings.Join(keys, ", "), err)
 	}
 	return nil
 }

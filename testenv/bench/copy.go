@@ -57,7 +57,7 @@ func benchCopy(ctx context.Context, o options) (err error) {
 	}
 	describeMachine(ctx, l)
 	say("%.0f rows, %.2f GB of tables; %d rounds; seconds", o.scale*(accounts+orders), float64(heap)/1e9, o.rounds)
-	say("%-15s %5s %8s %10s %10s %12s", "contender", "round", "elapsed", "CPU tool", "CPU source", "CPU destin.",)
+	say("%-15s %5s %8s %10s %10s %12s", "contender", "round", "elapsed", "CPU tool", "CPU source", "CPU destin.")
 	costs := map[string][]cost{}
 	for round := range o.rounds {
 		for i := range field {
