@@ -297,8 +297,8 @@ var compareOptions = []bound[CompareOptions]{
 	},
 	{
 		Option{
-			Name: "many_to_one", Default: "false",
-			Description: "ROWS only: compare the sum of all source tables that are mapped to one destination table.",
+			Name: "many_to_one", Default: "true",
+			Description: "ROWS only: compare the sum of all source tables that are one in the destination; without, each is counted for itself.",
 		},
 		func(c *CompareOptions) any { return &c.ManyToOne },
 	},

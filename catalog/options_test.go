@@ -23,7 +23,7 @@ func TestOptionDefaults(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	rows, err := ParseCompareOptions("ROWS", nil)
-	if want := (CompareOptions{TimeLimit: time.Hour, MaxDelay: 30 * time.Second, MaxReportedRows: 1000}); err != nil || rows != want {
+	if want := (CompareOptions{TimeLimit: time.Hour, MaxDelay: 30 * time.Second, MaxReportedRows: 1000, ManyToOne: true}); err != nil || rows != want {
 		t.Errorf("got %+v, %v; want %+v", rows, err, want)
 	}
 	for _, o := range []struct {

@@ -94,7 +94,7 @@ func acceptable(stmt Statement) error {
 }
 
 // notYetCompare are the options of comparisons that have no effect in this version.
-var notYetCompare = []string{"max_rows_per_second", "max_mb_per_second", "max_reported_rows", "many_to_one"}
+var notYetCompare = []string{"max_rows_per_second", "max_mb_per_second", "max_reported_rows"}
 
 func supportedCompare(c *Compare) error {
 	if c.Type != CompareRows && c.Type != CompareValues {

@@ -68,7 +68,7 @@ func TestSupported(t *testing.T) {
 		"COMPARE SYNC TASK shop ROWS WITH (max_rows_per_second = 5)":                        false,
 		"COMPARE SYNC TASK shop VALUES WITH (max_mb_per_second = 5)":                        false,
 		"COMPARE SYNC TASK shop VALUES WITH (max_reported_rows = 5)":                        false,
-		"COMPARE SYNC TASK shop ROWS WITH (many_to_one)":                                    false,
+		"COMPARE SYNC TASK shop ROWS WITH (many_to_one)":                                    true,
 		"EXPLAIN SYNC TASK shop":                                                            false,
 		"EXPLAIN " + create:                                                                 false,
 		"RESET SYNC TASK shop":                                                              false,

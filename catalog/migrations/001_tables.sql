@@ -269,7 +269,7 @@ COMMENT ON TABLE pgsyncd.conflict IS 'Changes that did not fit the destination';
 COMMENT ON COLUMN pgsyncd.conflict.id IS 'Order of conflicts';
 COMMENT ON COLUMN pgsyncd.conflict.task_id IS 'Task';
 COMMENT ON COLUMN pgsyncd.conflict.time IS 'When it was found';
-COMMENT ON COLUMN pgsyncd.conflict.table_name IS 'Destination table';
+COMMENT ON COLUMN pgsyncd.conflict.table_name IS 'Source table';
 COMMENT ON COLUMN pgsyncd.conflict.kind IS 'What did not fit';
 COMMENT ON COLUMN pgsyncd.conflict.key IS 'Key of the row';
 COMMENT ON COLUMN pgsyncd.conflict.source_row IS 'The row the stream brought';

@@ -190,7 +190,7 @@ FROM pgsyncd.task t JOIN pgsyncd.conflict c ON c.task_id = t.id;
 COMMENT ON VIEW sync.sync_conflicts IS 'Changes that did not fit the destination';
 COMMENT ON COLUMN sync.sync_conflicts.time IS 'When the conflict was found';
 COMMENT ON COLUMN sync.sync_conflicts.task IS 'Name of the task';
-COMMENT ON COLUMN sync.sync_conflicts."table" IS 'Table in the destination';
+COMMENT ON COLUMN sync.sync_conflicts."table" IS 'Table in the source';
 COMMENT ON COLUMN sync.sync_conflicts.kind IS 'What did not fit';
 COMMENT ON COLUMN sync.sync_conflicts.key IS 'Key of the row';
 COMMENT ON COLUMN sync.sync_conflicts.source_row IS 'The row the stream brought';
