@@ -15,6 +15,7 @@ var selectionChecks = []check{
 	{"selection", "names in the destination", source | inventory | destination, false, targetNames},
 	{"selection", "dependencies of views", source | inventory, false, viewDependencies},
 	{"selection", "names in functions", source | inventory, false, functionBodies},
+	{"selection", "names in columns", inventory, false, namesInColumns},
 	{"selection", "shared tables", inventory, true, sharedTables},
 }
 
@@ -157,6 +158,31 @@ func functionBodies(ctx context.Context, e *env) (finding, error) {
 			"Change these functions in the destination after the full synchronization with CREATE OR REPLACE FUNCTION.")
 	}
 	return passed("no body of a function mentions a mapped name")
+}
+
+// nameTypes are the types whose values name objects; a value without its object is refused.
+var nameTypes = []string{
+	"regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator", "regproc", "regprocedure", "regtype",
+}
+
+// namesInColumns concerns values that name objects, where these have other names in the destination or may be missing there.
+func namesInColumns(_ context.Context, e *env) (finding, error) {
+	if !e.in.Selection.Maps() && e.in.Selection.All {
+		return passed("every object has the same name in the destination")
+	}
+	var list []string
+	for _, t := range e.tables() {
+		for _, c := range t.Columns {
+			if slices.Contains(nameTypes, strings.TrimSuffix(c.Type, "[]")) {
+				list = append(list, fmt.Sprintf("%s of %s (%s)", ident(c.Name), t.Name, c.Type))
+			}
+		}
+	}
+	if len(list) > 0 {
+		return confirm("a row stops the task if a value of these columns names an object that the destination does not have under that name: "+enumerate(list),
+			"Leave the columns out with a list of columns, or confirm that they name only what both sides have.")
+	}
+	return passed("no column names objects")
 }
 
 // sharedTables concerns several tables of the source that are one in the destination.

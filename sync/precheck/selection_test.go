@@ -97,6 +97,11 @@ var selectionDefects = map[string]defect{
 			f.in.Selection.Map.Relations = []schema.RelationMap{{From: public("orders"), To: public("shop orders")}}
 		},
 	},
+	"a column that names objects": {
+		item: "names in columns", outcome: precheck.ToConfirm, found: `"r" of "public"."regs" (regclass[])`,
+		source: `SET ROLE {src}; CREATE TABLE regs (id int PRIMARY KEY, r regclass[]); RESET ROLE`,
+		adjust: func(f *fixture) { f.in.Selection = tables("regs") },
+	},
 	"two tables become one": {
 		item: "shared tables", outcome: precheck.ToConfirm, found: `"public"."orders" from "public"."orders", "public"."orders2"`,
 		source: `SET ROLE {src}; CREATE TABLE orders2 (id bigint PRIMARY KEY, code text, note varchar(20)); RESET ROLE`,
