@@ -16,7 +16,7 @@ type verdict struct {
 // tableOf finds the table, or other relation, an entry belongs to.
 func (p *planner) tableOf(e *Entry) Name {
 	switch e.Desc {
-	case "TABLE", "TABLE ATTACH", "ROW SECURITY":
+	case "TABLE", "TABLE ATTACH", "ROW SECURITY", "SEQUENCE OWNED BY":
 		return Name{e.Namespace, e.Tag}
 	case "COMMENT", "SECURITY LABEL", "ACL":
 		if len(e.Depends) > 0 && p.byID[e.Depends[0]] != nil && !annotates(p.byID[e.Depends[0]]) {
@@ -150,7 +150,9 @@ func (p *planner) dependsOnMissing(e *Entry) (v verdict, decided bool) {
 		if d == nil {
 			continue
 		}
-		kind, name := d.Object()
+		named := *d
+		named.Table = p.tableOf(d)
+		kind, name := named.Object()
 		if v := p.verdicts[id]; v.reason != "" {
 			reason := fmt.Sprintf("depends on %s %s: %s", kind, name, v.reason)
 			return verdict{reason: reason, silent: v.silent && e.Desc != "TABLE"}, true

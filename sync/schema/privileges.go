@@ -190,7 +190,9 @@ func (p *planner) privilegesWanted(e *Entry) bool {
 	}
 	if rest, ok := strings.CutPrefix(e.Tag, "SCHEMA "); ok {
 		if name, _, _ := cutIdentifier(rest); name == "public" {
-			p.exclude(e, "privileges on schema public are not synchronized")
+			if p.scope.whole(name) {
+				p.exclude(e, "privileges on schema public are not synchronized")
+			}
 			return false
 		}
 	}

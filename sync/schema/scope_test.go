@@ -108,7 +108,7 @@ CREATE EVENT TRIGGER`, 1)
 				`COMMENT COLUMN "a"."t"."m"`, `COMMENT CONSTRAINT "t_pkey" ON "a"."t"`, `COMMENT TABLE "a"."t"`, `CONSTRAINT "t_pkey" ON "a"."t"`,
 				`CONSTRAINT "v_pkey" ON "b"."v"`, `DEFAULT "a"."t"."id"`, `FK CONSTRAINT "v_t_fkey" ON "b"."v"`, `FUNCTION "b"."kinds"("b"."kind")`,
 				`INDEX "b"."mat_id"`, `INDEX "b"."v_x"`, `MATERIALIZED VIEW "b"."mat"`, `SCHEMA "a"`, `SCHEMA "b"`, `SEQUENCE "a"."t_id_seq"`,
-				`SEQUENCE "b"."seq"`, `TABLE "a"."t"`, `TABLE "b"."v"`, `TABLE "b"."w"`, `TYPE "b"."kind"`, `VIEW "a"."over_v"`, `VIEW "b"."over_over_v"`,
+				`SEQUENCE "b"."seq"`, `SEQUENCE OWNED BY "a"."t_id_seq"`, `TABLE "a"."t"`, `TABLE "b"."v"`, `TABLE "b"."w"`, `TYPE "b"."kind"`, `VIEW "a"."over_v"`, `VIEW "b"."over_over_v"`,
 			},
 			excluded: []string{
 				`DEFAULT "a"."t"."n": sequence "a"."seq" is not selected`,

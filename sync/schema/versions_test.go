@@ -92,3 +92,14 @@ func TestVersions(t *testing.T) {
 		})
 	}
 }
+
+// TestVersionsOfSelections reads the catalogs of every version for a selection that asks much of them.
+func TestVersionsOfSelections(t *testing.T) {
+	withClients(t, "17", "18")
+	for _, version := range []string{"9.5", "9.6", "10", "11", "12", "13", "14", "16", "17", "18"} {
+		t.Run(version, func(t *testing.T) {
+			c := testenv.Start(t, testenv.Config{Version: version})
+			omittedColumns(t, newDatabase(t, c, omittedSQL), newDatabase(t, c, ""))
+		})
+	}
+}
