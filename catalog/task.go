@@ -98,14 +98,14 @@ type Change struct {
 
 // taskColumns are read by scanTask.
 const taskColumns = `id::text, name, mode, scope, definition, sql, source, destination, source_text, destination_text, options,
-	certificates, tags, flow, description, start_at, confirm, created_at, created_by, state, desired, since, error, error_detail,
+	certificates, tags, flow, mappings, description, start_at, confirm, created_at, created_by, state, desired, since, error, error_detail,
 	error_hint, retries, runtime`
 
 func (c *Catalog) scanTask(row pgx.CollectableRow) (Task, error) {
 	var t Task
 	var source, destination, sealed []byte
 	err := row.Scan(&t.ID, &t.Name, &t.Mode, &t.Scope, &t.Definition, &t.SQL, &source, &destination, &t.SourceText,
-		&t.DestinationText, &t.Options, &sealed, &t.Tags, &t.Flow, &t.Description, &t.StartAt, &t.Confirm, &t.CreatedAt, &t.CreatedBy,
+		&t.DestinationText, &t.Options, &sealed, &t.Tags, &t.Flow, &t.Mappings, &t.Description, &t.StartAt, &t.Confirm, &t.CreatedAt, &t.CreatedBy,
 		&t.State, &t.Desired, &t.Since, &t.Error, &t.ErrorDetail, &t.ErrorHint, &t.Retries, &t.Runtime)
 	if err != nil {
 		return Task{}, err

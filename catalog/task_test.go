@@ -60,7 +60,8 @@ func full(name string) Task {
 		Name: name, Mode: "full and incremental", Scope: "ALL", Definition: json.RawMessage(`{"all": true}`),
 		SQL: "CREATE SYNC TASK x", Source: hidden, Destination: hidden + "2", SourceText: "host=a", DestinationText: "host=b",
 		Options: map[string]string{"delay_threshold": "5s", "source_ssl_ca": certificate()},
-		Tags:    map[string]string{"env": "prod"}, Flow: Flow{MBPerSecond: 5, Windows: []Window{{From: 1320, To: 360}}}, Description: "d", StartAt: &at, Confirm: []string{"a", "b"}, CreatedBy: "eve",
+		Tags:    map[string]string{"env": "prod"}, Flow: Flow{MBPerSecond: 5, Windows: []Window{{From: 1320, To: 360}}},
+		Mappings: []Mapping{{Kind: "schema", Source: []string{"a"}, Destination: []string{"b"}}}, Description: "d", StartAt: &at, Confirm: []string{"a", "b"}, CreatedBy: "eve",
 	}
 }
 

@@ -75,6 +75,7 @@ func TestSelectionChanges(t *testing.T) {
 		{"ALTER SYNC TASK shop SET FLOW LIMIT 7 MB PER SECOND BETWEEN '22:00' AND '06:00'", "", ""},
 		{"SHOW CREATE SYNC TASK shop", "", "FLOW LIMIT 7 MB PER SECOND BETWEEN '22:00' AND '06:00'"},
 		{"SELECT message FROM sync_log WHERE event = 'flow'", "", "LIMIT 7 MB"},
+		{mappings, "", "table public.t public.u"},
 		{"ALTER SYNC TASK shop SET FOR (TABLE t AS t)", CodeInvalidValue, "onto itself"},
 		{"ALTER SYNC TASK shop START", CodeSyntax, ""},
 	} {
