@@ -129,10 +129,10 @@ func (s *server) join(ctx context.Context, tx pgx.Tx, m membership, accounts map
 		lacking = "memberships of superusers are not carried"
 	case !chosen && !m.RoleSystem:
 		lacking = "it is not among the task's accounts"
-	case !s.has(m.Role):
-		lacking = "the destination has no such role"
 	case !s.has(m.Member):
 		return nil // what became of the role itself is known
+	case !s.has(m.Role):
+		lacking = "the destination has no such role"
 	case s.roles[m.Role] || s.roles[m.Member]:
 		lacking = "one of them is a superuser in the destination"
 	}

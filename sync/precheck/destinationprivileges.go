@@ -11,7 +11,7 @@ import (
 var destinationPrivilegeChecks = []check{
 	{"destination privileges", "create database", destination, false, createDatabase},
 	{"destination privileges", "create schemas", destination | database | inventory, false, createSchemas},
-	{"destination privileges", "create objects", destination | database | inventory, false, createObjects},
+	{"destination privileges", "create objects", source | destination | database | inventory, false, createObjects},
 	{"destination privileges", "write tables", destination | database | inventory, false, writeTables},
 	{"destination privileges", "superuser objects", source | destination | inventory, false, superuserObjects},
 }
@@ -34,8 +34,9 @@ func createDatabase(ctx context.Context, e *env) (finding, error) {
 // ledgerSchema is where the task keeps its position in the destination.
 const ledgerSchema = "pgsyncd"
 
-// schemas are those that the task needs in the destination, by their names there.
-func (e *env) schemas() []string {
+// schemas are those that the task needs in the destination, by their names there: those of its relations, and those of whole
+// which are taken whole.
+func (e *env) schemas(whole []string) []string {
 	list := []string{ledgerSchema}
 	for _, t := range e.inv.Tables {
 		list = append(list, t.Target.Schema)
@@ -43,18 +44,18 @@ func (e *env) schemas() []string {
 	for _, s := range e.inv.Sequences {
 		list = append(list, s.Target.Schema)
 	}
-	for _, name := range e.whole {
-		list = append(list, e.in.Selection.TargetSchema(name))
-	}
 	for _, v := range e.views() {
 		list = append(list, v.Target.Schema)
+	}
+	for _, name := range whole {
+		list = append(list, e.in.Selection.TargetSchema(name))
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
 }
 
 func createSchemas(ctx context.Context, e *env) (finding, error) {
-	wanted := e.schemas()
+	wanted := e.schemas(e.whole)
 	missing, err := column[string](ctx, &e.dst, `SELECT name FROM pg_catalog.unnest($1::text[]) AS w (name)
 		WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = name) ORDER BY name COLLATE "C"`, wanted)
 	if err != nil {
@@ -78,10 +79,17 @@ func createSchemas(ctx context.Context, e *env) (finding, error) {
 	return passed("will be created: %s", enumerate(quoted))
 }
 
+// createObjects leaves out schemas that are empty in the source, as public often is.
 func createObjects(ctx context.Context, e *env) (finding, error) {
+	filled, err := column[string](ctx, &e.src, `SELECT n.nspname::text FROM pg_catalog.pg_namespace n
+		WHERE n.nspname = ANY ($1) AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+			WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid AND d.deptype = 'n')`, e.whole)
+	if err != nil {
+		return finding{}, err
+	}
 	closed, err := column[string](ctx, &e.dst, `SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1)
 		AND NOT (pg_catalog.has_schema_privilege(oid, 'CREATE') AND pg_catalog.has_schema_privilege(oid, 'USAGE'))
-		ORDER BY nspname::text COLLATE "C"`, e.schemas())
+		ORDER BY nspname::text COLLATE "C"`, e.schemas(filled))
 	if err != nil {
 		return finding{}, err
 	}

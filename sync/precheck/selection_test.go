@@ -161,6 +161,9 @@ var acceptedSelections = map[string]defect{
 	"any filter, full only": {
 		adjust: full(ruled("id < random() AND EXISTS (SELECT FROM public.items i WHERE i.order_id = orders.id)", nil, "orders")),
 	},
+	"an empty schema where nothing may be created": {
+		source: `CREATE SCHEMA void; DROP TABLE items`, dest: `CREATE SCHEMA void`,
+	},
 	"one schema": {
 		source: `CREATE TABLE public.unreadable (a int); CREATE SCHEMA shop AUTHORIZATION {src}; SET ROLE {src}; CREATE TYPE shop.mood AS ENUM ('a');
 			CREATE TABLE shop.t (id int PRIMARY KEY, m shop.mood); CREATE FUNCTION shop.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; RESET ROLE`,
