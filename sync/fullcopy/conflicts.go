@@ -27,16 +27,36 @@ func (u *unit) meets() bool {
 	return false
 }
 
-// uniqueSQL finds out about tables what decides over collisions: whether anything can collide at all, and whether the server
-// can leave out what does. It cannot where a constraint is deferrable, or a rule rewrites the INSERT (transformInsertStmt).
+// uniqueSQL finds out about tables what decides over collisions: whether anything can collide at all; whether the server would
+// notice, as it checks deferrable constraints with triggers, which do not fire for a replica's session; and whether a rule
+// keeps ON CONFLICT away (transformInsertStmt).
 const uniqueSQL = `
-SELECT c.oid, count(i.indexrelid) > 0,
-       coalesce(bool_and(i.indimmediate), true)
-         AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3'))
+SELECT c.oid, count(i.indexrelid) > 0, coalesce(bool_or(NOT i.indimmediate), false),
+       EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3'))
   FROM pg_catalog.pg_class c
   LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion)
  WHERE c.oid = ANY ($1)
  GROUP BY c.oid`
+
+type uniqueness struct{ unique, deferrable, ruled bool }
+
+func (j *job) readUniqueness(ctx context.Context, dest *schema.Inventory) (map[uint32]uniqueness, error) {
+	oids := make([]uint32, len(dest.Tables))
+	for i, t := range dest.Tables {
+		oids[i] = t.OID
+	}
+	found := map[uint32]uniqueness{}
+	rows, err := j.dst.Query(ctx, uniqueSQL, oids)
+	if err == nil {
+		var oid uint32
+		var u uniqueness
+		_, err = pgx.ForEachRow(rows, []any{&oid, &u.unique, &u.deferrable, &u.ruled}, func() error { found[oid] = u; return nil })
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read unique indexes of the destination: %w", err)
+	}
+	return found, nil
+}
 
 // prepareCollisions makes, for units whose rows may collide with others, every unique index and constraint before the rows, so
 // that what collides is found row by row, and decides how the rows come. Units for which that fails are refused: whatever
@@ -64,22 +84,9 @@ func (j *job) prepareCollisions(ctx context.Context, o *objects, plan *schema.Pl
 			}
 		}
 	}
-	oids := make([]uint32, len(dest.Tables))
-	for i, t := range dest.Tables {
-		oids[i] = t.OID
-	}
-	rows, err := j.dst.Query(ctx, uniqueSQL, oids)
+	found, err := j.readUniqueness(ctx, dest)
 	if err != nil {
-		return fmt.Errorf("read unique indexes of the destination: %w", err)
-	}
-	unique, lenient := map[uint32]bool{}, map[uint32]bool{}
-	var oid uint32
-	var collides, leaves bool
-	if _, err := pgx.ForEachRow(rows, []any{&oid, &collides, &leaves}, func() error {
-		unique[oid], lenient[oid] = collides, leaves
-		return nil
-	}); err != nil {
-		return fmt.Errorf("read unique indexes of the destination: %w", err)
+		return err
 	}
 	for _, u := range units {
 		tolerant := j.cfg.Conflicts == ConflictsIgnore
@@ -88,9 +95,16 @@ func (j *job) prepareCollisions(ctx context.Context, o *objects, plan *schema.Pl
 			if topmost(dest, t).Name != u.name {
 				continue
 			}
-			u.whole = u.whole || unique[t.OID]
+			is := found[t.OID]
+			if is.deferrable && !u.failed.Swap(true) {
+				j.tables.refuse(u, &UnitError{
+					t.Name, "has a deferrable constraint, which is not checked while rows are copied, and rows of several tables could collide under it",
+					"Make the constraint NOT DEFERRABLE.",
+				})
+			}
+			u.whole = u.whole || is.unique
 			// Partitioned tables know ON CONFLICT since 11.
-			tolerant = tolerant && lenient[t.OID] && (t.Kind != schema.KindPartitioned || j.destinationVersion >= 110000)
+			tolerant = tolerant && !is.ruled && (t.Kind != schema.KindPartitioned || j.destinationVersion >= 110000)
 		}
 		u.staged = u.whole && tolerant
 	}

@@ -1,0 +1,136 @@
+package fullcopy_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"pgsyncd/sync/fullcopy"
+	"pgsyncd/sync/schema"
+	"pgsyncd/testenv"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func public(name string) schema.Name { return schema.Name{Schema: "public", Name: name} }
+
+// rowsOf are the rows of a query as text, in an order that is the same everywhere.
+func rowsOf(t *testing.T, conn *pgx.Conn, sql string) []string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), `SELECT q::text FROM (`+sql+`) q`)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// sameRows compares what two queries return, as multisets: one of the source, one of the destination.
+func (w *world) sameRows(t *testing.T, source, destination string) {
+	t.Helper()
+	equal(t, destination, rowsOf(t, w.dst, destination), rowsOf(t, w.src, source))
+}
+
+func (w *world) units(t *testing.T) string {
+	t.Helper()
+	return value[string](t, w.dst, `SELECT string_agg(unit, ' ' ORDER BY unit COLLATE "C") FROM pgsyncd.copied`)
+}
+
+// Rows go to a table of another name, only those of the filter and only the columns that were asked for, under other names.
+// What the destination has beyond them keeps its default.
+func TestMappedInto(t *testing.T) {
+	t.Parallel()
+	for _, split := range []int64{0, 64 << 10} {
+		w := setup(t, `CREATE SCHEMA "From"; CREATE TABLE "From"."or ders" (gone int, "Id" bigint PRIMARY KEY, total numeric, note text, secret text,
+				twice numeric GENERATED ALWAYS AS (total * 2) STORED, at timestamptz DEFAULT now());
+			ALTER TABLE "From"."or ders" DROP COLUMN gone;
+			INSERT INTO "From"."or ders" SELECT i, i / 3.0, repeat('x', 50), 'secret' FROM generate_series(1, 10000) i`)
+		w.incremental()
+		w.cfg.SplitAbove, w.cfg.Workers, w.cfg.ExistingObjects = split, 4, fullcopy.ExistingUse
+		from, to := schema.Name{Schema: "From", Name: "or ders"}, schema.Name{Schema: "In.to", Name: `or"ders`}
+		w.cfg.Selection = schema.Selection{
+			Tables: []schema.Name{from}, Map: schema.Mapping{Relations: []schema.RelationMap{{From: from, To: to}}},
+			Rules: []schema.TableRule{{
+				Table: from, Where: `"or ders"."Id" % 3 = 0 AND total > 10 -- not the small ones`,
+				Columns: []schema.ColumnRule{{Name: "Id", As: "id"}, {Name: "total", As: `to"tal`}, {Name: "note"}, {Name: "twice"}},
+			}},
+		}
+		exec(t, w.dst, `CREATE SCHEMA "In.to"`)
+		exec(t, w.dst, `CREATE TABLE "In.to"."or""ders" (note text, id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "to""tal" numeric, more int DEFAULT 7,
+			secret text DEFAULT 'none', twice numeric GENERATED ALWAYS AS ("to""tal" * 2) STORED)`)
+		result := w.run(t)
+		w.sameRows(t, `SELECT "Id", total, note, 7, 'none', twice FROM "From"."or ders" WHERE "Id" % 3 = 0 AND total > 10`,
+			`SELECT id, "to""tal", note, more, secret, twice FROM "In.to"."or""ders"`)
+		equal(t, "units", w.units(t), `"From"."or ders" INTO "In.to"."or""ders"`)
+		p := w.report.tables[from]
+		equal(t, "destination reported", p.Destination, to)
+		equal(t, "rows reported", p.RowsCopied, value[int64](t, w.dst, `SELECT count(*) FROM "In.to"."or""ders"`))
+		exec(t, w.dst, `DELETE FROM "In.to"."or""ders" WHERE id = 300`)
+		equal(t, "position", w.run(t), result)
+		equal(t, "a finished unit stays as it is", value[int](t, w.dst, `SELECT count(*) FROM "In.to"."or""ders" WHERE id = 300`), 0)
+	}
+}
+
+// A filter that the server does not accept concerns its table alone.
+func TestFilterRefused(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "CREATE TABLE a (id int); CREATE TABLE b (id int); INSERT INTO b VALUES (1)")
+	w.cfg.Selection.Rules = []schema.TableRule{{Table: public("a"), Where: "nothing > 1"}}
+	_, err := fullcopy.Run(t.Context(), w.cfg)
+	if refused := new(fullcopy.TablesError); !errors.As(err, &refused) || refused.Failures[0].Table != public("a") {
+		t.Fatalf("got %v", err)
+	}
+	testenv.MustEqual(t, w.src, w.dst, "public.b")
+}
+
+// The rule of a partitioned table holds for its partitions, and the tree may have other names or none at all.
+func TestMappedPartitions(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, ddl string }{
+		{"plain", `CREATE TABLE log.events (at date, note text, id bigint)`},
+		{"one leaf alike", `CREATE TABLE log.events (id bigint, at date, note text) PARTITION BY RANGE (at);
+			CREATE TABLE events_2020 PARTITION OF log.events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+			CREATE TABLE log.others PARTITION OF log.events DEFAULT`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t, tree)
+			w.incremental()
+			w.cfg.ExistingObjects, w.cfg.SplitAbove = fullcopy.ExistingUse, 100<<10
+			w.cfg.Selection = schema.Selection{
+				Tables: []schema.Name{public("events")},
+				Map:    schema.Mapping{Relations: []schema.RelationMap{{From: public("events"), To: schema.Name{Schema: "log", Name: "events"}}}},
+				Rules:  []schema.TableRule{{Table: public("events"), Where: "id % 2 = 0"}},
+			}
+			w.destination.Exec(t, w.to, "CREATE SCHEMA log;"+c.ddl)
+			w.run(t)
+			w.sameRows(t, "SELECT id, at, note FROM events WHERE id % 2 = 0", "SELECT id, at, note FROM log.events")
+			equal(t, "units", w.units(t), `"public"."events rest" "public"."events" "public"."events_2020" "public"."events_2021_a" "public"."events_2021_b" `+
+				`INTO "log"."events"`)
+		})
+	}
+}
+
+// A plain table may go into one that is partitioned, and a table that others inherit from keeps its rows apart from theirs.
+func TestMappedIntoPartitioned(t *testing.T) {
+	t.Parallel()
+	w := setup(t, `CREATE TABLE flat AS SELECT i AS id, 'n' || i AS name FROM generate_series(1, 5000) i;
+		CREATE TABLE parent (id int); CREATE TABLE child (more int) INHERITS (parent); INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2, 3)`)
+	w.cfg.ExistingObjects, w.cfg.SplitAbove = fullcopy.ExistingUse, 20<<10
+	w.cfg.Selection = schema.Selection{
+		Tables: []schema.Name{public("flat"), public("parent"), public("child")},
+		Map:    schema.Mapping{Schemas: []schema.SchemaMap{{From: "public", To: "other"}}},
+	}
+	w.destination.Exec(t, w.to, `CREATE SCHEMA other; CREATE TABLE other.flat (id int, name text) PARTITION BY HASH (id);
+		CREATE TABLE other.flat0 PARTITION OF other.flat FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+		CREATE TABLE other.flat1 PARTITION OF other.flat FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+		CREATE TABLE other.parent (id int); CREATE TABLE other.child (more int) INHERITS (other.parent)`)
+	w.run(t)
+	w.sameRows(t, "SELECT * FROM flat", "SELECT * FROM other.flat")
+	w.sameRows(t, "SELECT * FROM ONLY parent", "SELECT * FROM ONLY other.parent")
+	w.sameRows(t, "SELECT * FROM child", "SELECT * FROM other.child")
+}
