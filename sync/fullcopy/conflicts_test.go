@@ -16,11 +16,11 @@ import (
 // all its own.
 const shards = `
 CREATE SCHEMA s1; CREATE SCHEMA s2; CREATE SCHEMA s3;
-CREATE TABLE s1.t (id int PRIMARY KEY, shard text, twice int GENERATED ALWAYS AS (id * 2) STORED);
-CREATE TABLE s2.t (shard text, id int PRIMARY KEY);
-CREATE TABLE s3.t (id bigint, shard varchar(10));
+CREATE TABLE s1.t (id bigint PRIMARY KEY, shard text, twice int GENERATED ALWAYS AS (id * 2) STORED);
+CREATE TABLE s2.t (shard text, twice int GENERATED ALWAYS AS (id * 2) STORED, id bigint PRIMARY KEY);
+CREATE TABLE s3.t (id bigint, shard text, twice int GENERATED ALWAYS AS (id * 2) STORED);
 INSERT INTO s1.t SELECT i, 'one' FROM generate_series(1, 20000) i;
-INSERT INTO s2.t SELECT 'two', i FROM generate_series(10001, 30000) i;
+INSERT INTO s2.t (shard, id) SELECT 'two', i FROM generate_series(10001, 30000) i;
 INSERT INTO s3.t SELECT i, 'three' FROM generate_series(100001, 120000) i;
 `
 

@@ -3,6 +3,7 @@ package fullcopy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"pgsyncd/sync/schema"
 
@@ -11,7 +12,7 @@ import (
 
 // finish does what needs all tables: foreign keys, triggers and the like, materialized views, sequences. Where rows are
 // missing it does what does not need those.
-func (j *job) finish(ctx context.Context, o *objects, plan *schema.Plan, inv *schema.Inventory, l layout) error {
+func (j *job) finish(ctx context.Context, o *objects, plan *schema.Plan, inv *schema.Inventory) error {
 	if err := o.all(ctx, j.dst, PhaseFinish, plan.After); err != nil {
 		return err
 	}
@@ -22,7 +23,7 @@ func (j *job) finish(ctx context.Context, o *objects, plan *schema.Plan, inv *sc
 			}
 		}
 	}
-	if err := j.setSequences(ctx, o, plan.Sequences, l); err != nil {
+	if err := j.setSequences(ctx, o, plan.Sequences, inv); err != nil {
 		return err
 	}
 	return o.err()
@@ -44,7 +45,7 @@ func populate(inv *schema.Inventory, name schema.Name) schema.Entry {
 
 // setSequences sets the values the source has now: sequences stand outside transactions, so no snapshot shows them, and they
 // may only be ahead of the rows. A sequence that several go on from gets the value farthest ahead.
-func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name, l layout) error {
+func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name, inv *schema.Inventory) error {
 	if len(names) == 0 {
 		return nil
 	}
@@ -52,9 +53,9 @@ func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name,
 	if err != nil {
 		return err
 	}
-	set := map[schema.Name]bool{}
+	targets, set := sequenceTargets(inv), map[schema.Name]bool{}
 	for _, s := range values {
-		target, ok := l.values[s.Name]
+		target, ok := targets[s.Name]
 		if !ok {
 			continue
 		}
@@ -76,6 +77,45 @@ func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name,
 		}
 	}
 	return nil
+}
+
+// sequenceTargets are the sequences of the destination that go on from each of the source's. Where tables become one, the
+// columns of all draw from the sequence of the first.
+func sequenceTargets(inv *schema.Inventory) map[schema.Name]schema.Name {
+	first := map[schema.Name]schema.Name{} // tables, by their name in the destination
+	for _, t := range inv.Tables {
+		if _, ok := first[t.Target]; !ok {
+			first[t.Target] = t.Name
+		}
+	}
+	type column struct {
+		table  schema.Name
+		column string
+	}
+	targets, drawn, followers := map[schema.Name]schema.Name{}, map[column]schema.Name{}, map[schema.Name]column{}
+	for _, s := range inv.Sequences {
+		targets[s.Name] = s.Target
+		if s.OwnedBy == nil || inv.Table(*s.OwnedBy) == nil {
+			continue
+		}
+		t := inv.Table(*s.OwnedBy)
+		i := slices.IndexFunc(t.Columns, func(c schema.Column) bool { return c.Name == s.OwnerColumn })
+		switch {
+		case i < 0:
+		case first[t.Target] == t.Name:
+			drawn[column{t.Target, t.Columns[i].Target}] = s.Target
+		default:
+			followers[s.Name] = column{t.Target, t.Columns[i].Target}
+		}
+	}
+	for name, c := range followers {
+		if target, ok := drawn[c]; ok {
+			targets[name] = target
+		} else {
+			delete(targets, name)
+		}
+	}
+	return targets
 }
 
 // setSequence sets one value. Where others draw from the same sequence it only moves on.

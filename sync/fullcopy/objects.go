@@ -27,7 +27,7 @@ type objects struct {
 }
 
 // newObjects leaves out the tables that left accepts and the partitions that the layout does not want, with all that depends
-// on them, the indexes of tables that the destination divides in its own way, and what belongs to tables that others stand for.
+// on them, the indexes of tables that the destination divides in its own way, and what another entry makes as well.
 func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(schema.Name) bool, l layout) *objects {
 	o := &objects{job: j, skip: map[int]bool{}, merged: map[string]bool{}, failed: map[int]error{}}
 	indexes := map[int]string{} // keys
@@ -42,7 +42,7 @@ func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(s
 			o.skip[e.ID] = true
 		}
 	}
-	o.merge(plan, l)
+	o.merge(plan)
 	for _, e := range plan.After {
 		if l.own[e.Table] && (e.Desc == "INDEX" || e.Desc == "CONSTRAINT") {
 			o.skip[e.ID] = true
@@ -66,19 +66,18 @@ func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(s
 	return o
 }
 
-// merge finds the objects that others of the same name in the destination stand for: of several tables or sequences that become
-// one the first is made with all that belongs to it, of other objects the first of those that are made by the same statement.
-func (o *objects) merge(plan *schema.Plan, l layout) {
+// merge finds the objects that are made by the statement of another one, which happens when several schemas become one.
+func (o *objects) merge(plan *schema.Plan) {
+	if !o.cfg.Selection.Maps() {
+		return
+	}
 	seen := map[string]bool{}
 	for _, e := range slices.Concat(plan.Before, plan.Indexes, plan.Constraints, plan.After) {
 		statement := e.Desc + " " + e.Definition
-		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
-		switch {
-		case l.twins[e.Table], strings.HasPrefix(e.Desc, "SEQUENCE") && l.twins[name], seen[statement]:
+		if seen[statement] {
 			o.merged[e.Key()] = true
-		case !o.skip[e.ID]:
-			seen[statement] = o.cfg.Selection.Maps()
 		}
+		seen[statement] = !o.skip[e.ID]
 	}
 }
 

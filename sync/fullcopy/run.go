@@ -36,6 +36,7 @@ type job struct {
 	marks   marks
 	replica atomic.Bool // triggers and foreign keys of the destination do not fire
 	tables  *tables
+	roles   []string // that owners and privileges are carried for
 }
 
 // Run copies structure and rows. When it fails or ctx ends it can be called again with the same Config, also by another
@@ -68,6 +69,12 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if err := j.makeRoles(ctx); err != nil {
+		if snap != nil {
+			snap.close(ctx)
+		}
+		return Result{}, err
+	}
 	for again := true; again; snap = nil {
 		if again, err = j.round(ctx, snap); err != nil {
 			return Result{}, err
@@ -82,6 +89,18 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		result.HighestLSN = max(result.HighestLSN, lsn)
 	}
 	return result, nil
+}
+
+// makeRoles has the roles made that the structure names.
+func (j *job) makeRoles(ctx context.Context) (err error) {
+	if j.cfg.Roles == nil {
+		return nil
+	}
+	j.cfg.Report.Phase(PhaseStructure+": roles", 0, 0)
+	if j.roles, err = j.cfg.Roles(ctx, j.src, j.dst); err != nil {
+		return fmt.Errorf("make roles: %w", err)
+	}
+	return nil
 }
 
 // settled tells whether the tables fit together: all were copied under one snapshot, or the stream has since brought them to
@@ -168,7 +187,7 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	maps.DeleteFunc(a.late, func(n schema.Name, _ bool) bool { _, excluded := plan.Excludes(n); return excluded })
 	j.tellLeftOut(plan, a.late)
 	out := func(n schema.Name) bool { _, excluded := plan.Excludes(n); return excluded || left[n] || a.late[n] }
-	l, err := j.readLayout(ctx, a.inv, out)
+	l, err := j.readLayout(ctx, a.inv)
 	if err != nil {
 		return false, err
 	}
@@ -182,12 +201,12 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	if len(left) > 0 || j.tables.yielded {
 		return true, nil
 	}
-	return false, j.conclude(ctx, o, archive, plan, a.inv, l)
+	return false, j.conclude(ctx, o, archive, plan, a.inv)
 }
 
 // conclude does what comes after the rows. Tables that could not be copied do not keep the rest from being tried, so that all
 // there is to be mended is known at once.
-func (j *job) conclude(ctx context.Context, o *objects, archive *schema.Archive, plan *schema.Plan, inv *schema.Inventory, l layout) error {
+func (j *job) conclude(ctx context.Context, o *objects, archive *schema.Archive, plan *schema.Plan, inv *schema.Inventory) error {
 	copied, err := ledger.Copied(ctx, j.dst, j.cfg.Task)
 	if err != nil {
 		return err
@@ -196,7 +215,7 @@ func (j *job) conclude(ctx context.Context, o *objects, archive *schema.Archive,
 		o.postpone(archive, inv, incomplete)
 	}
 	if j.settled(copied) {
-		err = j.finish(ctx, o, plan, inv, l)
+		err = j.finish(ctx, o, plan, inv)
 	} else {
 		err = o.err()
 	}
@@ -291,9 +310,21 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 	if err := j.claimParted(ctx, loads); err != nil {
 		return err
 	}
+	var lobs *largeObjects
+	if j.cfg.LargeObjects && j.cfg.Selection.All {
+		if lobs, err = o.openLargeObjects(ctx, snap); err != nil {
+			return err
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	b := newBuilder(o, plan, group)
 	defer b.close(ctx)
+	if lobs != nil {
+		group.Go(func() error {
+			defer lobs.close(ctx)
+			return lobs.run(ctx)
+		})
+	}
 	for _, u := range ready {
 		j.tables.copied(u)
 		b.start(ctx, u)

@@ -45,11 +45,24 @@ func Copied(ctx context.Context, q Querier, task string) (map[string]pglogrepl.L
 // ClaimPrefix begins the key under objects by which a task says that a table may hold rows of it; the quoted name follows.
 const ClaimPrefix = "ROWS "
 
+// LargeObjects begins the key under objects that says up to which OID the large objects are copied; a task that begins anew
+// copies them again.
+const LargeObjects = "LARGE OBJECTS TO "
+
 // MarkObject records that the task created objects, in the transaction that creates them.
 func MarkObject(ctx context.Context, tx Execer, task string, keys ...string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.objects (task, key) SELECT $1::uuid, unnest($2::text[]) ON CONFLICT (task, key) DO NOTHING`, task, keys)
 	if err != nil {
 		return fmt.Errorf("mark object %s: %w", strings.Join(keys, ", "), err)
+	}
+	return nil
+}
+
+// ForgetObject takes back what MarkObject recorded.
+func ForgetObject(ctx context.Context, tx Execer, task, key string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND key = $2`, task, key)
+	if err != nil {
+		return fmt.Errorf("forget object %s: %w", key, err)
 	}
 	return nil
 }

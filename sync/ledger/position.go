@@ -50,7 +50,7 @@ type Position struct {
 
 // Begin writes the first row of a task, creating the ledger if need be. A row left by an earlier run of a task that was
 // reset is replaced together with its copied units, which belong to another slot; its fence goes on rising, so p.Fence
-// is a lower bound. Objects stay known: they still exist.
+// is a lower bound. Objects stay known: they still exist. Only what was made out of rows is not, because other rows will come.
 func Begin(ctx context.Context, conn *pgx.Conn, p Position) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if err := ensure(ctx, tx); err != nil {
@@ -63,7 +63,11 @@ func Begin(ctx context.Context, conn *pgx.Conn, p Position) error {
 			p.Task, p.Fence, p.Slot, p.SystemID, p.Timeline, p.LSN.String()); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.copied WHERE task = $1::uuid`, p.Task)
+		if _, err := tx.Exec(ctx, `DELETE FROM pgsyncd.copied WHERE task = $1::uuid`, p.Task); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE ANY ($2)`, p.Task,
+			[]string{LargeObjects + "%", "STATISTICS OF %", "POPULATION OF %"})
 		return err
 	})
 	if err != nil {
