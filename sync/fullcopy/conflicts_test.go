@@ -62,9 +62,7 @@ func TestManyToOne(t *testing.T) {
 				return n == 30000
 			})
 			_, err := fullcopy.Run(t.Context(), w.cfg)
-			if <-cut; err == nil {
-				t.Fatal("the cut was not noticed")
-			}
+			wasCut(t, cut, err)
 			equal(t, "rows after the cut", value[int](t, w.dst, `SELECT count(*) FROM "all".t`), 0)
 			w.run(t)
 			w.sameRows(t, merged, `SELECT id, shard FROM "all".t`)
@@ -85,6 +83,7 @@ func TestManyToOneUnconstrained(t *testing.T) {
 	t.Parallel()
 	w := setup(t, shards)
 	intoOne(w)
+	exec(t, w.src, "ALTER TABLE s1.t DROP CONSTRAINT t_pkey") // the structure of the first is that of all
 	exec(t, w.dst, all[:len(all)-2]+")")
 	w.run(t)
 	w.sameRows(t, strings.Replace(merged, "WHERE id > 20000", "", 1), `SELECT id, shard FROM "all".t`)
@@ -168,12 +167,23 @@ func TestAppendColliding(t *testing.T) {
 			return n == rows
 		})
 		_, err := fullcopy.Run(t.Context(), second.cfg)
-		if <-cut; err == nil {
-			t.Fatal("the cut was not noticed")
-		}
+		wasCut(t, cut, err)
 		equal(t, "rows after the cut", value[string](t, w.dst, first), "20000 20000")
 	}
 	second.run(t)
 	equal(t, "rows", value[string](t, w.dst, first), "20000 40000")
 	equal(t, "ignored", second.report.table("a").RowsIgnored, int64(5000))
+}
+
+// wasCut checks that a run ended by the cut and nothing else.
+func wasCut(t *testing.T, cut <-chan struct{}, err error) {
+	t.Helper()
+	select {
+	case <-cut:
+	default:
+		t.Fatalf("it ended before: %v", err)
+	}
+	if err == nil {
+		t.Fatal("the cut was not noticed")
+	}
 }

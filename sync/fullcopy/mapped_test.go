@@ -2,7 +2,9 @@ package fullcopy_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgsyncd/sync/fullcopy"
@@ -55,7 +57,7 @@ func TestMappedInto(t *testing.T) {
 		w.cfg.Selection = schema.Selection{
 			Tables: []schema.Name{from}, Map: schema.Mapping{Relations: []schema.RelationMap{{From: from, To: to}}},
 			Rules: []schema.TableRule{{
-				Table: from, Where: `"or ders"."Id" % 3 = 0 AND total > 10 -- not the small ones`,
+				Table: from, Where: `"or ders"."Id" % 3 = 0 AND "Id" > 10 -- not the first ones`,
 				Columns: []schema.ColumnRule{{Name: "Id", As: "id"}, {Name: "total", As: `to"tal`}, {Name: "note"}, {Name: "twice"}},
 			}},
 		}
@@ -63,7 +65,7 @@ func TestMappedInto(t *testing.T) {
 		exec(t, w.dst, `CREATE TABLE "In.to"."or""ders" (note text, id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "to""tal" numeric, more int DEFAULT 7,
 			secret text DEFAULT 'none', twice numeric GENERATED ALWAYS AS ("to""tal" * 2) STORED)`)
 		result := w.run(t)
-		w.sameRows(t, `SELECT "Id", total, note, 7, 'none', twice FROM "From"."or ders" WHERE "Id" % 3 = 0 AND total > 10`,
+		w.sameRows(t, `SELECT "Id", total, note, 7, 'none', twice FROM "From"."or ders" WHERE "Id" % 3 = 0 AND "Id" > 10`,
 			`SELECT id, "to""tal", note, more, secret, twice FROM "In.to"."or""ders"`)
 		equal(t, "units", w.units(t), `"From"."or ders" INTO "In.to"."or""ders"`)
 		p := w.report.tables[from]
@@ -133,4 +135,48 @@ func TestMappedIntoPartitioned(t *testing.T) {
 	w.sameRows(t, "SELECT * FROM flat", "SELECT * FROM other.flat")
 	w.sameRows(t, "SELECT * FROM ONLY parent", "SELECT * FROM ONLY other.parent")
 	w.sameRows(t, "SELECT * FROM child", "SELECT * FROM other.child")
+}
+
+// Structure and rows come under other names, and several schemas become one: tables that share a name are one table, with the
+// structure of the first, and the sequence their columns draw from is ahead of all of them.
+func TestSchemasIntoOne(t *testing.T) {
+	t.Parallel()
+	const shard = `CREATE SCHEMA %[1]s; CREATE TYPE %[1]s.mood AS ENUM ('sad', 'ok');
+		CREATE TABLE %[1]s.customers (id int GENERATED ALWAYS AS IDENTITY (START %[2]d) PRIMARY KEY, name text NOT NULL, mood %[1]s.mood DEFAULT 'ok');
+		CREATE TABLE %[1]s.orders (id serial PRIMARY KEY, customer int REFERENCES %[1]s.customers, note text);
+		CREATE INDEX ON %[1]s.orders (customer); COMMENT ON TABLE %[1]s.orders IS 'what they bought';
+		CREATE TABLE %[1]s.only_%[1]s AS SELECT i FROM generate_series(1, 10) i;
+		SELECT setval('%[1]s.orders_id_seq', %[2]d);
+		INSERT INTO %[1]s.customers (name) SELECT '%[1]s ' || i FROM generate_series(1, 500) i;
+		INSERT INTO %[1]s.orders (customer, note) SELECT %[2]d + i %% 500, repeat('x', 200) FROM generate_series(1, 5000) i;
+		CREATE VIEW %[1]s.many_%[1]s AS SELECT customer, count(*) FROM %[1]s.orders GROUP BY 1;
+		CREATE MATERIALIZED VIEW %[1]s.kept_%[1]s AS SELECT * FROM %[1]s.orders WHERE id %% 2 = 0;
+`
+	w := setup(t, fmt.Sprintf(shard, "north", 1)+fmt.Sprintf(shard, "south", 100001))
+	w.incremental()
+	w.cfg.SplitAbove = 200 << 10
+	w.cfg.Selection.Map.Schemas = []schema.SchemaMap{{From: "north", To: "One"}, {From: "south", To: "One"}}
+	w.run(t)
+	for _, table := range []string{"customers", "orders"} {
+		w.sameRows(t, fmt.Sprintf("SELECT t::text FROM north.%[1]s t UNION ALL SELECT t::text FROM south.%[1]s t", table), fmt.Sprintf(`SELECT t::text FROM "One".%s t`, table))
+	}
+	for _, s := range []string{"north", "south"} {
+		w.sameRows(t, "SELECT * FROM "+s+".only_"+s, `SELECT * FROM "One".only_`+s)
+	}
+	equal(t, "view", value[int](t, w.dst, `SELECT count(*) FROM "One".many_south`), 1000)
+	equal(t, "materialized view", value[int](t, w.dst, `SELECT count(*) FROM "One".kept_north`), 5000)
+	equal(t, "sequences", value[string](t, w.dst, `SELECT string_agg(sequencename || ' ' || last_value, ', ' ORDER BY sequencename) FROM pg_sequences WHERE schemaname = 'One'`),
+		"customers_id_seq 100500, orders_id_seq 105001")
+	equal(t, "schemas", value[int](t, w.dst, `SELECT count(*) FROM pg_namespace WHERE nspname IN ('north', 'south')`), 0)
+	equal(t, "primary keys and foreign keys", value[string](t, w.dst, `SELECT string_agg(contype::text, '' ORDER BY contype) FROM pg_constraint WHERE connamespace = '"One"'::regnamespace`), "fpp")
+	for _, p := range w.report.tables {
+		equal(t, "state of "+p.Source.String(), p.State, fullcopy.TableDone)
+		equal(t, "destination of "+p.Source.String(), p.Destination, schema.Name{Schema: "One", Name: p.Source.Name})
+	}
+	for _, o := range w.report.objects {
+		if strings.Contains(o.Statement, "north.") || strings.Contains(o.Target, `south".`) {
+			t.Errorf("%+v", o)
+		}
+	}
+	w.run(t)
 }

@@ -251,7 +251,7 @@ func (j *job) dump(ctx context.Context, snapshot string, inv *schema.Inventory) 
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := archive.Plan(inv, j.cfg.Selection, schema.PlanOptions{Indexes: j.cfg.Indexes})
+	plan, err := archive.Plan(inv, j.cfg.Selection, schema.PlanOptions{Indexes: j.cfg.Indexes, Roles: j.roles})
 	return archive, plan, err
 }
 
