@@ -356,12 +356,7 @@ func (l *largeObjects) mark(ctx context.Context, tx pgx.Tx, oid uint32) error {
 			return err
 		}
 	}
-	for _, key := range add {
-		if err := ledger.MarkObject(ctx, tx, l.cfg.Task, key); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ledger.MarkObject(ctx, tx, l.cfg.Task, add...)
 }
 
 func number(oid uint32) string { return strconv.FormatUint(uint64(oid), 10) }
