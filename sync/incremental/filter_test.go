@@ -232,3 +232,29 @@ func TestConditionsThatCannotBePublished(t *testing.T) {
 		}
 	}
 }
+
+// A partition that is not selected with its tree is published with it all the same; its rows are left out on arrival.
+func TestPartitionThatIsNotSelected(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE gate (); CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100)`)
+	l.source(`CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (300) PARTITION BY RANGE (id); CREATE TABLE p2a (id int PRIMARY KEY, v text); INSERT INTO p2a VALUES (150);
+		ALTER TABLE p2 ATTACH PARTITION p2a FOR VALUES FROM (100) TO (200)`)
+	l.begin(schema.Selection{All: true, Except: schema.Exception{Tables: []schema.Name{name("public", "p2")}}})
+	l.views([3]string{"v", `SELECT * FROM p1`, `SELECT * FROM p`})
+	r := l.start()
+	work := func() {
+		l.source(`INSERT INTO p SELECT i, 'v' FROM generate_series(90, 110) i; UPDATE p SET id = 111 WHERE id = 91; UPDATE p SET id = 91 WHERE id = 105; DELETE FROM p WHERE id > 105 OR id < 95`)
+		l.source(`CREATE TABLE IF NOT EXISTS p2b PARTITION OF p2 FOR VALUES FROM (200) TO (300); INSERT INTO p VALUES (250)`)
+	}
+	work()
+	r.catchUp()
+	l.equal("public.v")
+	l.source(`TRUNCATE p`)
+	l.inOneBatch("p", r, work)
+	l.equal("public.v")
+	_ = r.kill()
+	l.source(`TRUNCATE p2; UPDATE p SET v = 'new'`)
+	r = l.start()
+	r.catchUp()
+	l.equal("public.v")
+}

@@ -52,7 +52,7 @@ func (a *applier) emptied(ctx context.Context, c *change) (map[*target]bool, err
 				continue
 			}
 			spared++
-			if a.stream.counters.root(source) != a.stream.counters.root(t.relation.name) {
+			if a.top(source) != a.top(t.relation.name) {
 				strangers = append(strangers, source.String())
 			}
 		}
@@ -80,7 +80,7 @@ func (a *applier) placements(ctx context.Context, c *change) (places map[schema.
 	}
 	var wanted []schema.Name
 	for _, s := range sources {
-		wanted = append(wanted, a.cfg.Selection.Target(s), a.cfg.Selection.Target(a.stream.counters.root(s)))
+		wanted = append(wanted, a.cfg.Selection.Target(s), a.cfg.Selection.Target(a.top(s)))
 	}
 	chains, err := a.dst.chains(ctx, wanted)
 	if err != nil {
@@ -112,11 +112,11 @@ func (a *applier) sourceTables(ctx context.Context) ([]schema.Name, error) {
 		return nil, err
 	}
 	defer closeRaw(ctx, conn.PgConn())
-	roots, err := readRoots(ctx, conn)
+	above, err := readAncestors(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	a.stream.counters.partitions(roots)
+	a.stream.counters.partitions(above)
 	rows, err := conn.Query(ctx, `SELECT n.nspname, c.relname, c.relkind = 'r' FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 ORDER BY 1, 2`)
 	if err != nil {

@@ -2,6 +2,7 @@ package incremental
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,11 +73,11 @@ type tableCounter struct {
 type counters struct {
 	mu     sync.Mutex
 	tables map[schema.Name]*tableCounter
-	roots  map[schema.Name]schema.Name
+	above  map[schema.Name][]schema.Name // partitioned tables above partitions, from the nearest on
 }
 
 func newCounters() *counters {
-	return &counters{tables: map[schema.Name]*tableCounter{}, roots: map[schema.Name]schema.Name{}}
+	return &counters{tables: map[schema.Name]*tableCounter{}, above: map[schema.Name][]schema.Name{}}
 }
 
 func (c *counters) of(name schema.Name) *tableCounter {
@@ -90,21 +91,18 @@ func (c *counters) of(name schema.Name) *tableCounter {
 	return t
 }
 
-// partitions tells the root of every partition of the source.
-func (c *counters) partitions(roots map[schema.Name]schema.Name) {
+// partitions tells what is above every partition of the source.
+func (c *counters) partitions(above map[schema.Name][]schema.Name) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.roots = roots
+	c.above = above
 }
 
-// root returns the root of a partition, or the table itself.
-func (c *counters) root(name schema.Name) schema.Name {
+// ancestors returns the partitioned tables above a partition, from the nearest on.
+func (c *counters) ancestors(name schema.Name) []schema.Name {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if root, ok := c.roots[name]; ok {
-		return root
-	}
-	return name
+	return c.above[name]
 }
 
 // sum adds up both counters of a table and its partitions.
@@ -113,7 +111,7 @@ func (c *counters) sum(table schema.Name) int64 {
 	defer c.mu.Unlock()
 	var n int64
 	for name, t := range c.tables {
-		if name == table || c.roots[name] == table {
+		if name == table || slices.Contains(c.above[name], table) {
 			n += t.received.Load() + t.applied.Load()
 		}
 	}

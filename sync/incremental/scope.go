@@ -3,6 +3,7 @@ package incremental
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"pgsyncd/sync/schema"
 
@@ -37,7 +38,7 @@ func (a *applier) resolve(ctx context.Context, r *relation) (*target, error) {
 	if t != nil || err != nil {
 		return t, err
 	}
-	if err := a.readRoots(ctx); err != nil {
+	if err := a.readPartitions(ctx); err != nil {
 		return nil, fmt.Errorf("look for %s: %w", r.name, err)
 	}
 	t, err = a.lookUp(ctx, r)
@@ -45,6 +46,9 @@ func (a *applier) resolve(ctx context.Context, r *relation) (*target, error) {
 		return t, err
 	}
 	if !a.wanted(r.name) {
+		if a.excepted(r.name) {
+			return nil, nil
+		}
 		return nil, permanentf("publication %q has table %s, which this task neither copied nor selects", a.cfg.Publication, r.name)
 	}
 	if to := a.cfg.Selection.Target(r.name); to != r.name {
@@ -58,22 +62,22 @@ func (a *applier) lookUp(ctx context.Context, r *relation) (*target, error) {
 	if !a.wanted(r.name) {
 		return nil, nil
 	}
-	root := a.stream.counters.root(r.name)
-	if err := a.filtered(r.name, root); err != nil {
+	top, above := a.top(r.name), a.stream.counters.ancestors(r.name)
+	if err := a.filtered(r.name, above); err != nil {
 		return nil, err
 	}
-	oid, kind, name, err := a.place(ctx, r.name, root)
+	oid, kind, name, err := a.place(ctx, r.name, top)
 	if oid == 0 || err != nil {
 		return nil, err
 	}
 	after, _ := a.copiedAt(r.name)
 	t := &target{relation: r, oid: oid, name: name, after: after}
-	t.root = root != r.name && name == a.cfg.Selection.Target(root)
+	t.root = top != r.name && name == a.cfg.Selection.Target(top)
 	if kind == "r" {
 		t.only = "ONLY "
 	}
 	for _, c := range r.columns {
-		plain, taken := a.cfg.Selection.TargetColumn(r.name, root, c.name)
+		plain, taken := a.cfg.Selection.TargetColumn(c.name, r.name, above...)
 		t.columns = append(t.columns, targetColumn{plain: plain, omitted: !taken})
 	}
 	return t, a.dst.describe(ctx, t)
@@ -82,13 +86,14 @@ func (a *applier) lookUp(ctx context.Context, r *relation) (*target, error) {
 // place finds the table of the destination that has the rows of a source table: the one that has its name there or, where that is
 // no partition of what its root became, that one. A table that was copied on its own keeps its rows, whatever it was attached to
 // since. The selection is asked for names, and not the source's catalogs: changes may be of tables that are gone.
-func (a *applier) place(ctx context.Context, name, root schema.Name) (oid uint32, kind string, at schema.Name, err error) {
-	at, top := a.cfg.Selection.Target(name), a.cfg.Selection.Target(root)
+func (a *applier) place(ctx context.Context, name, top schema.Name) (oid uint32, kind string, at schema.Name, err error) {
+	at = a.cfg.Selection.Target(name)
 	oid, kind, _, err = a.dst.findTable(ctx, at)
-	if err != nil || name == root {
+	if err != nil || name == top {
 		return oid, kind, at, err
 	}
-	rootOID, rootKind, there, err := a.dst.findTable(ctx, top)
+	root := a.cfg.Selection.Target(top)
+	rootOID, rootKind, there, err := a.dst.findTable(ctx, root)
 	if err != nil || !there {
 		return oid, kind, at, err
 	}
@@ -98,36 +103,53 @@ func (a *applier) place(ctx context.Context, name, root schema.Name) (oid uint32
 			return oid, kind, at, err
 		}
 	}
-	return rootOID, rootKind, top, nil
+	return rootOID, rootKind, root, nil
 }
 
 // filtered refuses the changes of a partition whose rows the publication does not select, because it was attached after the
 // publication had been made. A column that is not selected does no harm: it is left out here.
-func (a *applier) filtered(name, root schema.Name) error {
-	if name == root || len(a.copied) == 0 || a.cfg.Selection.Where(name, root) == "" {
+func (a *applier) filtered(name schema.Name, above []schema.Name) error {
+	if len(above) == 0 || len(a.copied) == 0 || a.cfg.Selection.Where(name, above...) == "" {
 		return nil
 	}
 	if _, copied := a.copied[name.String()]; copied {
 		return nil
 	}
 	return permanentf("%w: partition %s was attached to %s after the copy, and its rows are not selected by the condition on that table; "+
-		"reset the task", ErrPublication, name, root)
+		"reset the task", ErrPublication, name, above[len(above)-1])
 }
 
-// wanted reports whether a table, or the partitioned table it belongs to, was copied, or in a task that copies nothing is
-// selected. Where there are copies, changes of a table without one would fall on rows that are not there.
-func (a *applier) wanted(name schema.Name) bool {
-	if len(a.copied) > 0 {
-		_, copied := a.copiedAt(name)
-		return copied
+// top is the topmost table of the tree that a table belongs to, of what is selected.
+func (a *applier) top(name schema.Name) schema.Name {
+	above := a.stream.counters.ancestors(name)
+	for i, parent := range above {
+		if !a.cfg.Selection.Includes(parent, above[i+1:]...) {
+			break
+		}
+		name = parent
 	}
-	return a.cfg.Selection.Includes(name) || a.cfg.Selection.Includes(a.stream.counters.root(name))
+	return name
+}
+
+// wanted reports whether a table was copied, on its own or as part of a tree, or in a task that copies nothing is selected. Where
+// there are copies, changes of a table without one would fall on rows that are not there.
+func (a *applier) wanted(name schema.Name) bool {
+	if _, copied := a.copied[name.String()]; copied {
+		return true
+	}
+	_, copied := a.copiedAt(name)
+	return (copied || len(a.copied) == 0) && a.cfg.Selection.Includes(name, a.stream.counters.ancestors(name)...)
+}
+
+// excepted reports whether a table is a partition of one that is wanted, but not selected with it. What is published are whole trees.
+func (a *applier) excepted(name schema.Name) bool {
+	return slices.ContainsFunc(a.stream.counters.ancestors(name), a.wanted)
 }
 
 // copiedAt returns the position of the copy that a table belongs to. What was copied is recorded under its own name, even if it
-// was attached to a partitioned table or detached from one since; a partition that came later belongs to the copy of its root.
+// was attached to a partitioned table or detached from one since; a partition that came later belongs to the copy of its tree.
 func (a *applier) copiedAt(name schema.Name) (pglogrepl.LSN, bool) {
-	for _, unit := range []schema.Name{name, a.stream.counters.root(name)} {
+	for _, unit := range append([]schema.Name{name}, a.stream.counters.ancestors(name)...) {
 		if lsn, ok := a.copied[unit.String()]; ok {
 			return lsn, true
 		}
@@ -135,17 +157,17 @@ func (a *applier) copiedAt(name schema.Name) (pglogrepl.LSN, bool) {
 	return 0, false
 }
 
-// readRoots reads the partitions of the source anew.
-func (a *applier) readRoots(ctx context.Context) error {
+// readPartitions reads the partitions of the source anew.
+func (a *applier) readPartitions(ctx context.Context) error {
 	conn, err := a.cfg.Source.Connect(ctx, "pgsyncd "+a.cfg.Task+" source")
 	if err != nil {
 		return err
 	}
 	defer closeRaw(ctx, conn.PgConn())
-	roots, err := readRoots(ctx, conn)
+	above, err := readAncestors(ctx, conn)
 	if err != nil {
 		return err
 	}
-	a.stream.counters.partitions(roots)
+	a.stream.counters.partitions(above)
 	return nil
 }

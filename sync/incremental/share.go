@@ -23,7 +23,7 @@ func (a *applier) guest(p *pipeline, c *change, origin int) {
 	var names, sources []schema.Name
 	for _, t := range c.truncated {
 		source := t.relation.name
-		root := a.stream.counters.root(source)
+		root := a.top(source)
 		if !t.root {
 			names, sources = append(names, t.name), append(sources, source)
 		}

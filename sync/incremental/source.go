@@ -97,11 +97,11 @@ func (s *source) inspect(ctx context.Context, cfg Config, at ledger.Position, c 
 	if err := s.watch.look(ctx, s.control); err != nil {
 		return err
 	}
-	roots, err := readRoots(ctx, s.control)
+	above, err := readAncestors(ctx, s.control)
 	if err != nil {
 		return err
 	}
-	c.partitions(roots)
+	c.partitions(above)
 	return nil
 }
 
@@ -170,32 +170,31 @@ func sameSystem(ctx context.Context, conn *pgconn.PgConn, at ledger.Position) er
 	return nil
 }
 
-// readRoots returns the topmost partitioned table of every partition.
-func readRoots(ctx context.Context, conn *pgx.Conn) (map[schema.Name]schema.Name, error) {
+// readAncestors returns the partitioned tables above every partition, from the nearest on.
+func readAncestors(ctx context.Context, conn *pgx.Conn) (map[schema.Name][]schema.Name, error) {
 	rows, err := conn.Query(ctx, `
-		WITH RECURSIVE up (leaf, parent) AS (
-			SELECT c.oid, i.inhparent FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
+		WITH RECURSIVE up (leaf, parent, level) AS (
+			SELECT c.oid, i.inhparent, 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
 			WHERE c.relispartition
 			UNION ALL
-			SELECT up.leaf, i.inhparent FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent AND p.relispartition
+			SELECT up.leaf, i.inhparent, up.level + 1 FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent AND p.relispartition
 			JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent)
-		SELECT ln.nspname, l.relname, rn.nspname, r.relname FROM up
-		JOIN pg_catalog.pg_class r ON r.oid = up.parent AND NOT r.relispartition
-		JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
-		JOIN pg_catalog.pg_class l ON l.oid = up.leaf JOIN pg_catalog.pg_namespace ln ON ln.oid = l.relnamespace`)
+		SELECT ln.nspname, l.relname, pn.nspname, p.relname FROM up
+		JOIN pg_catalog.pg_class p ON p.oid = up.parent JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+		JOIN pg_catalog.pg_class l ON l.oid = up.leaf JOIN pg_catalog.pg_namespace ln ON ln.oid = l.relnamespace ORDER BY up.level`)
 	if err != nil {
 		return nil, fmt.Errorf("read partitions of the source: %w", err)
 	}
-	roots := map[schema.Name]schema.Name{}
-	var leaf, root schema.Name
-	_, err = pgx.ForEachRow(rows, []any{&leaf.Schema, &leaf.Name, &root.Schema, &root.Name}, func() error {
-		roots[leaf] = root
+	above := map[schema.Name][]schema.Name{}
+	var leaf, parent schema.Name
+	_, err = pgx.ForEachRow(rows, []any{&leaf.Schema, &leaf.Name, &parent.Schema, &parent.Name}, func() error {
+		above[leaf] = append(above[leaf], parent)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read partitions of the source: %w", err)
 	}
-	return roots, nil
+	return above, nil
 }
 
 // heartbeat writes to the source's WAL when nothing came for a while, so that the slot can move on with an otherwise idle

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"pgsyncd/sync/schema"
@@ -35,8 +36,8 @@ type watcher struct {
 type watchedTable struct {
 	oid       uint32
 	name      schema.Name
-	root      schema.Name // topmost partitioned table, or the table itself
-	attached  string      // the transactions that made it a partition
+	above     []schema.Name // partitioned tables above it, from the nearest on
+	attached  string        // the transactions that made it a partition
 	logged    bool
 	published bool
 }
@@ -46,6 +47,14 @@ type member struct {
 	oid       uint32   // of the row of pg_publication_rel: changing anything makes a new one
 	condition bool     // rows are left out
 	missing   []string // columns that are left out
+}
+
+// root is the topmost partitioned table, or the table itself.
+func (t watchedTable) root() schema.Name {
+	if t.above == nil {
+		return t.name
+	}
+	return t.above[len(t.above)-1]
 }
 
 func newWatcher(cfg Config, copied map[string]pglogrepl.LSN) *watcher {
@@ -132,19 +141,19 @@ func (w *watcher) lookAtMembers(ctx context.Context, conn *pgx.Conn) error {
 // selects compares what is published of a table's rows and columns with what is selected.
 func (w *watcher) selects(t watchedTable) error {
 	m := w.members[t.oid]
-	where := w.selection.Where(t.name, t.root)
+	where := w.selection.Where(t.name, t.above...)
 	if m.condition && where == "" {
 		return permanentf("%w: it leaves out rows of table %s", ErrPublication, t.name)
 	}
-	if _, itself := w.copied[t.name.String()]; where != "" && !m.condition && !itself && t.name != t.root {
+	if _, itself := w.copied[t.name.String()]; where != "" && !m.condition && !itself && t.above != nil {
 		return permanentf("%w: partition %s was attached to %s after the copy, and the condition on the rows of that table is not on it; "+
-			"reset the task", ErrPublication, t.name, t.root)
+			"reset the task", ErrPublication, t.name, t.root())
 	}
 	if where != "" && !m.condition {
 		return permanentf("%w: it has no condition on the rows of table %s", ErrPublication, t.name)
 	}
 	for _, column := range m.missing {
-		if _, taken := w.selection.TargetColumn(t.name, t.root, column); taken {
+		if _, taken := w.selection.TargetColumn(column, t.name, t.above...); taken {
 			return permanentf("%w: it leaves out column %s of table %s", ErrPublication, pgx.Identifier{column}.Sanitize(), t.name)
 		}
 	}
@@ -154,20 +163,20 @@ func (w *watcher) selects(t watchedTable) error {
 // tablesSQL reads all tables that hold rows, and whether they or a table above them is in the publication ($1: its OID, $2: it
 // is for all tables). pg_publication_tables would tell as well, but waits for locks on the tables (since 16).
 const tablesSQL = `
-	WITH RECURSIVE up (leaf, parent, attached) AS (
-		SELECT c.oid, i.inhparent, i.xmin::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
+	WITH RECURSIVE up (leaf, parent, attached, level) AS (
+		SELECT c.oid, i.inhparent, i.xmin::text, 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
 		WHERE c.relispartition
 		UNION ALL
-		SELECT up.leaf, i.inhparent, up.attached || ' ' || i.xmin::text FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent AND p.relispartition
+		SELECT up.leaf, i.inhparent, up.attached || ' ' || i.xmin::text, up.level + 1 FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent AND p.relispartition
 		JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent),
-	root AS (
-		SELECT up.leaf, up.attached, n.nspname, r.relname FROM up JOIN pg_catalog.pg_class r ON r.oid = up.parent AND NOT r.relispartition
-		JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace)
-	SELECT c.oid, n.nspname, c.relname, coalesce(root.nspname, n.nspname), coalesce(root.relname, c.relname),
-		coalesce(root.attached, ''), c.relpersistence = 'p',
+	above AS (
+		SELECT up.leaf, max(up.attached) AS attached, array_agg(n.nspname::text ORDER BY up.level) AS schemas,
+			array_agg(p.relname::text ORDER BY up.level) AS names
+		FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace GROUP BY up.leaf)
+	SELECT c.oid, n.nspname, c.relname, above.schemas, above.names, coalesce(above.attached, ''), c.relpersistence = 'p',
 		$2 AND c.relpersistence = 'p' OR c.oid IN (SELECT r.prrelid FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = $1)
 			OR c.oid IN (SELECT up.leaf FROM up JOIN pg_catalog.pg_publication_rel r ON r.prrelid = up.parent WHERE r.prpubid = $1)
-	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN root ON root.leaf = c.oid
+	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN above ON above.leaf = c.oid
 	WHERE c.relkind = 'r' AND c.oid >= 16384`
 
 // lookAtTables compares what is published with what was copied and with the look before.
@@ -178,15 +187,26 @@ func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
 	}
 	var list []watchedTable
 	var t watchedTable
+	var schemas, names []string
 	_, err = pgx.ForEachRow(rows, []any{
-		&t.oid, &t.name.Schema, &t.name.Name, &t.root.Schema, &t.root.Name, &t.attached,
+		&t.oid, &t.name.Schema, &t.name.Name, &schemas, &names, &t.attached,
 		&t.logged, &t.published,
-	}, func() error { list = append(list, t); return nil })
+	}, func() error {
+		t.above = nil
+		for i := range names {
+			t.above = append(t.above, schema.Name{Schema: schemas[i], Name: names[i]})
+		}
+		list = append(list, t)
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("read tables: %w", err)
 	}
 	published := map[uint32]watchedTable{}
 	for _, t := range list {
+		if w.excepted(t) {
+			continue
+		}
 		if err := w.compare(ctx, conn, t); err != nil {
 			return err
 		}
@@ -207,10 +227,16 @@ func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
+// excepted reports whether a table is a partition that is published with its tree, but not selected with it.
+func (w *watcher) excepted(t watchedTable) bool {
+	_, itself := w.copied[t.name.String()]
+	return t.above != nil && !itself && !w.selection.Includes(t.name, t.above...)
+}
+
 // compare judges one table.
 func (w *watcher) compare(ctx context.Context, conn *pgx.Conn, t watchedTable) error {
 	_, itself := w.copied[t.name.String()]
-	_, tree := w.copied[t.root.String()]
+	tree := slices.ContainsFunc(t.above, func(n schema.Name) bool { _, copied := w.copied[n.String()]; return copied })
 	before, known := w.tables[t.oid]
 	switch {
 	case known && t.published && before.name != t.name:
@@ -251,7 +277,7 @@ func (w *watcher) lookInto(ctx context.Context, conn *pgx.Conn, t watchedTable) 
 		return fmt.Errorf("look into partition %s: %w", t.name, err)
 	}
 	if brought {
-		return permanentf("%w: table %s was attached to %s with rows in it, which were not published", ErrPublication, t.name, t.root)
+		return permanentf("%w: table %s was attached to %s with rows in it, which were not published", ErrPublication, t.name, t.root())
 	}
 	return nil
 }

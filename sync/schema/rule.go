@@ -1,15 +1,15 @@
 package schema
 
-// TargetColumn returns the name that a column of a table has in the destination, and whether it is selected. root is the topmost
-// partitioned table of a partition, else the table itself. Unlike the inventory it also answers for tables and columns that the
-// source does not have any more, or did not have when the inventory was read.
-func (s Selection) TargetColumn(table, root Name, column string) (target string, taken bool) {
-	return s.rule(table, root).column(column)
+// TargetColumn returns the name that a column of a table has in the destination, and whether it is selected. Of a partition, its
+// partitioned ancestors have to be given too, from the nearest on. Unlike the inventory it also answers for tables and columns that
+// the source does not have any more, or did not have when the inventory was read.
+func (s Selection) TargetColumn(column string, table Name, ancestors ...Name) (target string, taken bool) {
+	return s.rule(append([]Name{table}, ancestors...)...).column(column)
 }
 
-// Where returns the condition on the rows of a table, empty for all of them; root as for TargetColumn.
-func (s Selection) Where(table, root Name) string {
-	if r := s.rule(table, root); r != nil {
+// Where returns the condition on the rows of a table, empty for all of them; ancestors as for TargetColumn.
+func (s Selection) Where(table Name, ancestors ...Name) string {
+	if r := s.rule(append([]Name{table}, ancestors...)...); r != nil {
 		return r.Where
 	}
 	return ""
