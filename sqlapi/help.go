@@ -83,13 +83,14 @@ const (
 var (
 	formCreateTask = &Form{
 		"CREATE SYNC TASK", createSynopsis,
-		"Defines the synchronization of one source database to one destination database. The task starts by hand unless START says " +
-			"otherwise. FOR ALL, the default, takes every table that exists at the start.", Operator, false, true,
+		"Defines the synchronization of one source database to one destination database; clauses come in any order. The task starts by hand " +
+			"unless START says otherwise. FOR ALL, the default, takes the whole database as it is at the start; MAP and AS give other names. " +
+			"ACCOUNTS carries roles, owners and privileges. FLOW limits the full phase.", Operator, false, true,
 	}
 	formAlterTask = &Form{
 		"ALTER SYNC TASK", alterSynopsis,
-		"Changes a task. Mode, scope and accounts change only before the start; ADD and DROP change the objects of a running " +
-			"incremental task; SKIP DDL and RETRY DDL go on after a DDL statement stopped it.", Operator, false, true,
+		"Changes a task. Mode, objects and accounts change only before the start, the flow limit at any time; ADD and DROP change the objects " +
+			"of a running incremental task; SKIP DDL and RETRY DDL go on after a DDL statement stopped it.", Operator, false, true,
 	}
 	formTestTask = &Form{
 		"TEST SYNC TASK", "TEST SYNC TASK name",
@@ -136,7 +137,8 @@ var (
 	}
 	formDrop = &Form{
 		"DROP SYNC TASK", "DROP SYNC TASK [ IF EXISTS ] " + targetsSynopsis + " [ FORCE ]",
-		"Removes tasks with their credentials and history. FORCE stops them by force first.", Operator, false, true,
+		"Removes tasks with their credentials and history. FORCE stops them by force first. Of a task that is gone it clears what " +
+			"sync_leftovers lists.", Operator, false, true,
 	}
 	formClone = &Form{
 		"CLONE SYNC TASK", "CLONE SYNC TASK name AS name [ WITH ( copy_passwords [ = boolean ] ) ]",
@@ -192,7 +194,7 @@ var (
 	}
 	formShowCreate = &Form{
 		"SHOW CREATE SYNC TASK", "SHOW CREATE SYNC TASK name",
-		"Shows the statement that makes such a task, without secrets.", Monitor, true, false,
+		"Shows the statement that makes the same task again, without passwords and certificates.", Monitor, true, false,
 	}
 	formShowObjects = &Form{
 		"SHOW SYNC OBJECTS", "SHOW SYNC OBJECTS name", "Lists the objects of a task with their state.", Monitor, true, false,

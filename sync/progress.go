@@ -75,6 +75,13 @@ func (f *figures) sumTables(now time.Time) {
 			indexed += weight
 		}
 	}
+	// Indexes of one table are built while rows of others are copied.
+	if f.copying.sized && (f.st.Phase == fullcopy.PhaseData || f.st.Phase == fullcopy.PhaseIndexes) {
+		f.st.Phase = fullcopy.PhaseData
+		if copied == whole {
+			f.st.Phase = fullcopy.PhaseIndexes
+		}
+	}
 	f.st.RowsCopied, f.st.BytesCopied = rows, bytes
 	f.st.TablesDone, f.st.TablesTotal = done, len(f.tables)
 	f.st.CopyBytesPerS = int64(f.copying.bytes.per(float64(bytes), now))
@@ -144,7 +151,7 @@ type speed struct {
 	total float64
 	at    time.Time
 	value float64
-	begun bool // something was measured
+	begun time.Time // when something was first measured
 }
 
 func (s *speed) per(total float64, now time.Time) float64 {
@@ -154,12 +161,14 @@ func (s *speed) per(total float64, now time.Time) float64 {
 		s.total, s.at = total, now
 	case elapsed >= sample:
 		measured := (total - s.total) / elapsed.Seconds()
+		if s.begun.IsZero() && measured > 0 {
+			s.begun = s.at
+		}
 		weight := 1 - math.Exp(-elapsed.Seconds()/memory.Seconds())
-		if !s.begun {
-			weight = 1
+		if !s.begun.IsZero() { // of the first seconds the plain average
+			weight = max(weight, elapsed.Seconds()/now.Sub(s.begun).Seconds())
 		}
 		s.value += weight * (measured - s.value)
-		s.begun = s.begun || measured > 0
 		if s.value < 0.5 {
 			s.value = 0
 		}

@@ -115,7 +115,8 @@ func TestProgressWeighsTables(t *testing.T) {
 		t.Errorf("eta %v, not about %d", *st.EtaS, want)
 	}
 	f.Table(table("small", fullcopy.TableDone, gb, 5, 5))
-	if st, _ = f.status(now); st.IndexPct < 9.9 || st.IndexPct > 10.1 || st.TablesDone != 1 || st.TablesTotal != 2 {
+	f.Phase(fullcopy.PhaseIndexes, 1, 2)
+	if st, _ = f.status(now); st.Phase != fullcopy.PhaseData || st.IndexPct < 9.9 || st.IndexPct > 10.1 || st.TablesDone != 1 || st.TablesTotal != 2 {
 		t.Errorf("%+v", st)
 	}
 	// A daemon that has forgotten the sizes does not take its tables for equal ones.

@@ -112,7 +112,7 @@ COMMENT ON COLUMN sync.sync_tables.finished_at IS 'When its copy ended, indexes 
 COMMENT ON COLUMN sync.sync_tables.rows_ignored IS 'Rows of the full phase that collided with others and were left out; see the option full_conflicts';
 
 CREATE VIEW sync.sync_objects AS
-SELECT t.name AS task, o.type, o.source_name, o.destination_name, o.state, nullif(o.statement, '') AS statement,
+SELECT t.name AS task, o.type, o.source_name, nullif(o.destination_name, '') AS destination_name, o.state, nullif(o.statement, '') AS statement,
        nullif(o.error, '') AS error
 FROM pgsyncd.task t JOIN pgsyncd.task_object o ON o.task_id = t.id;
 COMMENT ON VIEW sync.sync_objects IS 'Objects of each task other than tables';
@@ -139,7 +139,7 @@ FROM pgsyncd.task t CROSS JOIN LATERAL (
     UNION
     SELECT CASE WHEN type LIKE '%CONSTRAINT' THEN 'constraint' ELSE lower(type) END, source_name, destination_name
     FROM pgsyncd.task_object
-    WHERE task_id = t.id AND source_name <> destination_name
+    WHERE task_id = t.id AND destination_name NOT IN ('', source_name)
           AND type IN ('VIEW', 'MATERIALIZED VIEW', 'SEQUENCE', 'INDEX', 'CONSTRAINT', 'CHECK CONSTRAINT', 'FK CONSTRAINT')
 ) AS m(kind, source_name, destination_name);
 COMMENT ON VIEW sync.sync_mappings IS 'Names that differ between source and destination';
