@@ -181,6 +181,8 @@ func (m *Mapper) rowType(n Name) Name {
 func (m *Mapper) index(n Name) (Name, error) {
 	x, ok := m.inv.indexes[n]
 	switch {
+	case !m.sel.Maps():
+		return n, nil
 	case !ok:
 		return Name{}, fmt.Errorf("the table of index %s is not known", n)
 	case x.constraint:
@@ -200,7 +202,9 @@ func (m *Mapper) indexOf(table Name, original string) string {
 
 // entry rewrites all statements of an entry. The only error is a *NotSelectedError; any other reason becomes Entry.Refused.
 func (m *Mapper) entry(e *Entry) error {
-	e.Target = m.Target(e)
+	if e.Target == "" {
+		e.Target = m.Target(e)
+	}
 	for _, sql := range []*string{&e.Definition, &e.Drop, &e.IndexDefinition, &e.UsingIndex} {
 		to, err := m.Statement(e, *sql)
 		var missing *NotSelectedError
@@ -231,25 +235,31 @@ func (m *Mapper) Statement(e *Entry, sql string) (string, error) {
 
 // Target returns an entry's name in the destination as Entry.Target has it.
 func (m *Mapper) Target(e *Entry) string {
-	name := Name{e.Namespace, e.Tag}
+	name, table := Name{m.sel.TargetSchema(e.Namespace), e.Tag}, m.relation(e.Table)
 	switch {
 	case e.Desc == "SCHEMA":
-		name = Name{Name: m.sel.TargetSchema(e.Tag)}
-	case e.ClassOID == classRelation && e.Desc == "INDEX":
-		if e.Table != (Name{}) {
-			name = Name{m.relation(e.Table).Schema, m.IndexName(e.Table, e.Tag)}
-		}
+		name.Name = m.sel.TargetSchema(e.Tag)
+	case e.Desc == "INDEX" && e.Table != (Name{}):
+		name = Name{table.Schema, m.IndexName(e.Table, e.Tag)}
 	case e.ClassOID == classRelation, e.Desc == "TABLE ATTACH", e.Desc == "ROW SECURITY":
-		name = m.relation(name)
-	case e.Table != (Name{}) && strings.HasPrefix(e.Tag, e.Table.Name+" "): // "table constraint", "table trigger", …
-		target := m.relation(e.Table)
-		part := e.Tag[len(e.Table.Name)+1:]
-		if e.ClassOID == classConstraint {
-			part = m.ConstraintName(e.Table, part)
+		name = m.relation(Name{e.Namespace, e.Tag})
+	case e.Table != (Name{}):
+		if own, ok := strings.CutPrefix(e.Tag, e.Table.Name+" "); ok {
+			name = Name{table.Schema, table.Name + " " + m.partName(e, own)}
 		}
-		name = Name{target.Schema, target.Name + " " + part}
-	default:
-		name.Schema = m.sel.TargetSchema(name.Schema)
 	}
-	return name.String()
+	return objectName(e.Desc, name, table)
+}
+
+// partName returns the destination's name of a constraint, default, trigger, rule or policy of a table.
+func (m *Mapper) partName(e *Entry, own string) string {
+	switch {
+	case e.ClassOID == classConstraint:
+		return m.ConstraintName(e.Table, own)
+	case e.Desc == "DEFAULT" && m.columns[e.Table] != nil:
+		if to, ok := m.columns[e.Table].to[own]; ok {
+			return to
+		}
+	}
+	return own
 }

@@ -83,6 +83,7 @@ type planner struct {
 	follows   map[uint32]*Table // tables that share their destination with one before them, which it is made from
 	populate  map[uint32]Name   // populated materialized views
 	unwanted  map[int]bool      // indexes a task without indexes does not need
+	merged    map[string]string // where schemas become one: source's name by kind and destination's name
 }
 
 func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *planner {
@@ -92,6 +93,7 @@ func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *plann
 		taken: map[catalogID]bool{}, dumped: map[catalogID]bool{}, tables: map[uint32]*Table{}, follows: map[uint32]*Table{},
 		sequences: map[uint32]*Sequence{},
 		populate:  map[uint32]Name{},
+		merged:    map[string]string{},
 	}
 	for i := range a.Entries {
 		e := &a.Entries[i]
@@ -230,11 +232,12 @@ func (p *planner) take(e Entry, section Section) {
 	p.splitConstraint(&e)
 	if err := p.mapper.entry(&e); err != nil {
 		p.verdicts[e.ID] = verdict{reason: err.Error()}
-		if !annotates(&e) {
+		if !annotates(&e) && e.Desc != "SEQUENCE OWNED BY" {
 			p.exclude(&e, err.Error())
 		}
 		return
 	}
+	p.refuseSecond(&e)
 	t := p.inv.Table(e.Table)
 	held := t != nil && t.Kind == KindTable
 	switch {
@@ -251,6 +254,23 @@ func (p *planner) take(e Entry, section Section) {
 	}
 	if name, ok := p.populate[e.OID]; ok && e.Desc == "MATERIALIZED VIEW" {
 		p.plan.Matviews = append(p.plan.Matviews, name)
+	}
+}
+
+// refuseSecond refuses an object that would replace or miss another one of its name, because several schemas become one. Relations are
+// checked with the selection; parts of tables have names of their own.
+func (p *planner) refuseSecond(e *Entry) {
+	switch {
+	case len(p.sel.Map.Schemas) == 0 || e.Namespace == "" || e.Table != (Name{}) || e.ClassOID == classRelation || annotates(e):
+	case strings.HasPrefix(e.Desc, "OPERATOR"): // their names say nothing of their operands
+	default:
+		_, name := e.Object()
+		key := e.Desc + " " + e.Target
+		if first, ok := p.merged[key]; ok {
+			e.Refused = fmt.Sprintf("would have the name of %s in the destination: %s", first, e.Target)
+			return
+		}
+		p.merged[key] = name
 	}
 }
 

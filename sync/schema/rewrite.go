@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -42,58 +41,6 @@ func parseSQL(sql string) (*pq.ParseResult, error) {
 		return nil, fmt.Errorf("cannot be parsed: %w", err)
 	}
 	return tree, nil
-}
-
-// printSQL writes a tree as a statement and reads it again: a statement that would not mean the same is an error.
-func printSQL(tree *pq.ParseResult) (string, error) {
-	printed := proto.CloneOf(tree)
-	helpDeparser(printed.ProtoReflect())
-	sql, err := locked(func() (string, error) { return pgquery.Deparse(printed) })
-	if err != nil {
-		return "", fmt.Errorf("cannot be written: %w", err)
-	}
-	again, err := parseSQL(sql)
-	if err != nil {
-		return "", fmt.Errorf("cannot be rewritten faithfully: %w", err)
-	}
-	forgetLocations(tree.ProtoReflect())
-	forgetLocations(again.ProtoReflect())
-	if !proto.Equal(tree, again) {
-		return "", errors.New("cannot be rewritten faithfully")
-	}
-	return sql, nil
-}
-
-// helpDeparser makes up for what the deparser leaves out: it quotes the few names that would be written as they are, and puts parentheses
-// around an array of which an element is taken.
-func helpDeparser(msg protoreflect.Message) {
-	var name *string
-	switch n := msg.Interface().(type) {
-	case *pq.A_Indirection:
-		if n.Arg.GetAArrayExpr() != nil {
-			row := &pq.RowExpr{Args: []*pq.Node{n.Arg}, RowFormat: pq.CoercionForm_COERCE_IMPLICIT_CAST}
-			n.Arg = &pq.Node{Node: &pq.Node_RowExpr{RowExpr: row}}
-		}
-	case *pq.StatsElem:
-		name = &n.Name
-	case *pq.FunctionParameter:
-		name = &n.Name
-	case *pq.NamedArgExpr:
-		name = &n.Name
-	case *pq.WindowDef:
-		name = &n.Name
-	case *pq.JoinExpr:
-		if n.JoinUsingAlias != nil {
-			name = &n.JoinUsingAlias.Aliasname
-		}
-	}
-	if name != nil && *name != "" {
-		*name = Name{Name: *name}.String()
-	}
-	msg.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		eachMessage(field, value, helpDeparser)
-		return true
-	})
 }
 
 // forgetLocations removes from a tree where in the text its nodes stood.
@@ -156,37 +103,6 @@ func (m *Mapper) rewrite(sql string) (string, error) {
 		return "", &NotSelectedError{missing}
 	}
 	return strings.Join(statements, "\n"), nil
-}
-
-// Triggers execute functions since PostgreSQL 11 and procedures before, which newer servers still understand. The deparser only knows the
-// newer form.
-const (
-	executeFunction  = " EXECUTE FUNCTION "
-	executeProcedure = " EXECUTE PROCEDURE "
-)
-
-// oldTrigger prints a trigger of an old server so that old servers understand it.
-func oldTrigger(sql string) (string, error) {
-	tree, err := parseSQL(sql)
-	if err != nil {
-		return "", err
-	}
-	forgetLocations(tree.ProtoReflect())
-	for at := 0; ; at++ {
-		next := strings.Index(sql[at:], executeFunction)
-		if next < 0 {
-			return sql, nil
-		}
-		at += next
-		old := sql[:at] + executeProcedure + sql[at+len(executeFunction):]
-		// Within a name or a text the words change the tree.
-		if again, err := parseSQL(old); err == nil {
-			forgetLocations(again.ProtoReflect())
-			if proto.Equal(tree, again) {
-				return old, nil
-			}
-		}
-	}
 }
 
 // rewriter maps one statement.

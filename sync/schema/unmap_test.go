@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -269,4 +270,16 @@ func TestMappedEveryColumn(t *testing.T) {
 	if diff := cmp.Diff(ofRow, refused); diff != "" {
 		t.Errorf("refused (-want +got):\n%s", diff)
 	}
+}
+
+var hash = regexp.MustCompile(`\b([ic])_[0-9a-f]{12}_`)
+
+// unhashed makes names of indexes and constraints readable. The lines are sorted, because pg_dump's order is that of names.
+func unhashed(dump string) []string {
+	lines := strings.Split(hash.ReplaceAllString(strings.ReplaceAll(dump, `"`, ""), "${1}_HASH_"), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimSuffix(line, ",")
+	}
+	slices.Sort(lines)
+	return lines
 }
