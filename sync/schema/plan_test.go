@@ -50,6 +50,9 @@ func TestExcludedObjects(t *testing.T) {
 	sourceCluster, destinationCluster := testenv.SharedPair(t)
 	src := newDatabase(t, sourceCluster, testSQL(t, "excluded.sql"))
 	src.exec(t, "CREATE TEMPORARY TABLE fleeting (a int)")
+	src.exec(t, "SET allow_in_place_tablespaces = on")
+	src.exec(t, "CREATE TABLESPACE schema_space LOCATION ''")
+	src.exec(t, "CREATE TABLE app.in_space (a int) TABLESPACE schema_space")
 	inv := src.read(t, schema.Selection{All: true})
 	if diff := cmp.Diff([]string{
 		"CAST .CAST (app.raw AS integer): binary-coercible casts are not synchronized",
@@ -61,12 +64,15 @@ func TestExcludedObjects(t *testing.T) {
 		"FUNCTION app.raw_out(app.raw): written in C",
 		"FUNCTION app.tight(integer): leakproof functions are not synchronized",
 		"PUBLICATION .news: publications are not synchronized",
+		"SCHEMA .dbms_lock: schema \"dbms_lock\" is not synchronized",
+		"SCHEMA .sys: schema \"sys\" is not synchronized",
 		"SERVER .far: foreign servers are not synchronized",
 		"SUBSCRIPTION .feed: subscriptions are not synchronized",
 		"TABLE app.member: member of extension \"hstore\"",
 		"TABLE dbms_lock.l: schema \"dbms_lock\" is not synchronized",
 		"TABLE pg_temp.fleeting: temporary tables are not synchronized",
 		"TABLE sys.t: schema \"sys\" is not synchronized",
+		"TABLESPACE .schema_space: tablespaces are not synchronized: what is in them goes to the default one of the destination",
 		"TYPE app.raw: base types are not synchronized",
 		"USER MAPPING .public SERVER far: user mappings are not synchronized",
 	}, excludedWithoutSession(inv.Excluded)); diff != "" {
@@ -99,7 +105,7 @@ func TestExcludedObjects(t *testing.T) {
 	for _, table := range dst.read(t, schema.Selection{All: true}).Tables {
 		tables = append(tables, table.Name.String())
 	}
-	if diff := cmp.Diff([]string{`"app"."plain"`}, tables); diff != "" {
+	if diff := cmp.Diff([]string{`"app"."in_space"`, `"app"."plain"`}, tables); diff != "" {
 		t.Errorf("destination's tables (-want +got):\n%s", diff)
 	}
 }

@@ -32,5 +32,15 @@ SELECT 1417::oid, s.oid, 'SERVER', '', s.srvname, 'foreign servers are not synch
 UNION ALL
 SELECT 1418::oid, u.umid, 'USER MAPPING', '', u.usename || ' SERVER ' || u.srvname, 'user mappings are not synchronized'
   FROM pg_catalog.pg_user_mappings u
+UNION ALL
+SELECT 2615::oid, n.oid, 'SCHEMA', '', n.nspname, 'schema "' || replace(n.nspname::text, '"', '""') || '" is not synchronized'
+  FROM pg_catalog.pg_namespace n
+ WHERE n.nspname IN ('sys', 'utl_raw') OR n.nspname LIKE 'dbms\_%'
+UNION ALL
+SELECT 1213::oid, t.oid, 'TABLESPACE', '', t.spcname, 'tablespaces are not synchronized: what is in them goes to the default one of the destination'
+  FROM pg_catalog.pg_tablespace t
+ WHERE t.oid >= 16384
+   AND (t.oid = (SELECT d.dattablespace FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+        OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.reltablespace = t.oid))
 {publications}
  ORDER BY 3, 4, 5

@@ -128,6 +128,19 @@ CREATE TABLE "We ird.Ünïcode $""x"""."tab""le.x y" ("co""l 1" int PRIMARY KEY,
 CREATE INDEX "in""dex" ON "We ird.Ünïcode $""x"""."tab""le.x y" ("ünï");
 COMMENT ON COLUMN "We ird.Ünïcode $""x"""."tab""le.x y"."SELECT" IS E'back\\slash and ''quote''\nand line';
 
+ALTER TABLE shop.identified ALTER COLUMN c SET COMPRESSION pglz, ALTER COLUMN c SET (n_distinct = -0.5), SET (toast.autovacuum_enabled = false),
+  SET (parallel_workers = 3, user_catalog_table = true);
+ALTER FUNCTION shop.joined(text, text) COST 7 PARALLEL SAFE SET work_mem = '1MB' SET search_path TO shop, "We ird.Ünïcode $""x""";
+ALTER OPERATOR FAMILY shop.by_number USING btree ADD FUNCTION 1 (int, int) btint4cmp(int, int);
+CREATE TRANSFORM FOR shop.mood LANGUAGE sql (FROM SQL WITH FUNCTION prsd_lextype(internal));
+COMMENT ON TRANSFORM FOR shop.mood LANGUAGE sql IS 'moody'; COMMENT ON TYPE shop.mood IS 'moods'; COMMENT ON SEQUENCE shop.numbers IS 'numbers';
+COMMENT ON AGGREGATE shop.join_all(text) IS 'joins'; COMMENT ON COLLATION shop.bytewise IS 'bytes'; COMMENT ON CONVERSION shop.to_latin IS 'to Latin';
+COMMENT ON OPERATOR FAMILY shop.by_number USING btree IS 'family'; COMMENT ON OPERATOR CLASS shop.by_number USING btree IS 'class';
+COMMENT ON OPERATOR shop.<<< (text, int) IS 'repeats'; COMMENT ON OPERATOR shop.<<< (shop.address, shop.address) IS 'less';
+COMMENT ON TEXT SEARCH DICTIONARY shop.plain IS 'plain'; COMMENT ON TEXT SEARCH CONFIGURATION shop.finder IS 'finds';
+COMMENT ON TEXT SEARCH PARSER shop.splitter IS 'splits'; COMMENT ON TEXT SEARCH TEMPLATE shop.model IS 'models'; COMMENT ON ACCESS METHOD heap2 IS 'second';
+COMMENT ON PROCEDURE shop.tidy(int) IS 'tidies'; COMMENT ON CONSTRAINT below_million ON DOMAIN shop.positive IS 'small';
+
 -- Views that depend on each other, on a primary key, and on themselves being replaced.
 CREATE VIEW shop.rich WITH (security_barrier) AS SELECT * FROM shop.customers WHERE age > 40 WITH CASCADED CHECK OPTION;
 CREATE VIEW shop.grouped AS SELECT c.id, c.name, count(*) AS n FROM shop.customers c GROUP BY c.id;
