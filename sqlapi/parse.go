@@ -197,8 +197,7 @@ func (p *parser) unexpected(expected string) {
 	// What stands in quotes of any kind may be a secret, and so may a word after a stray quote or in the place of a secret.
 	switch {
 	case t.kind == kindEOF:
-	case t.isText(), t.kind == kindQuoted, t.kind == kindUnicodeQuoted, p.secretive,
-		p.i > 0 && p.tokens[p.i-1].isText() && p.tokens[p.i-1].end == t.start:
+	case t.isQuoted(), p.secretive, p.i > 0 && p.tokens[p.i-1].isQuoted() && p.tokens[p.i-1].end == t.start:
 		e.Message = `syntax error at or near "'...'"`
 	default:
 		e.Message = `syntax error at or near "` + p.src[t.start:t.end] + `"`

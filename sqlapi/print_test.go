@@ -80,6 +80,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	for _, text := range []string{
 		"CREATE SYNC USER ann PASSWORD 'hunter2",
 		"CREATE SYNC USER ann PASSWORD 'it's hunter2'",
+		`ALTER SYNC USER" ann PASSWORD $q$x"hunter2$q$`,
 		"CREATE SYNC USER ann PASSWORD 'a'hunter2'b'",
 		"CREATE SYNC USER ann 'hunter2'",
 		"CREATE SYNC USER ann PASSWORD $a$hunter2$b$",
