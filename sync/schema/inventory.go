@@ -128,6 +128,7 @@ type Inventory struct {
 	inheritable map[inheritable]bool        // constraints, where names are mapped
 
 	partitionKeys []needed // columns that are not selected, but needed
+	inherited     []Entry  // foreign keys and triggers of partitions whose partitioned tables are not selected
 	schemaGrants  []Entry  // privileges on the schemas of relations that are selected one by one, where privileges are carried
 	statistics    []Entry  // extended statistics of selected tables, which a dump of single tables does not have
 }

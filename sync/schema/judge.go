@@ -44,7 +44,7 @@ func (p *planner) judge(e *Entry) verdict {
 		return verdict{}
 	case annotates(e):
 		return verdict{taken: p.annotationTaken(e)}
-	case !p.wanted(e):
+	case !p.wanted(e), e.ID != 0 && p.remade[catalogID{e.ClassOID, e.OID}]:
 		return verdict{}
 	}
 	if v, ok := p.unsupported(e); ok {

@@ -132,3 +132,41 @@ func (t *Table) columnName(number int16) string {
 	}
 	return ""
 }
+
+// inheritedParts makes entries for what partitions have from partitioned tables that are not selected.
+func (r *reader) inheritedParts(ctx context.Context) error {
+	var alone []uint32
+	for _, t := range r.inv.Tables {
+		if t.Partition && len(t.Parents) == 1 && r.inv.Table(t.Parents[0]) == nil {
+			alone = append(alone, t.OID)
+		}
+	}
+	if len(alone) == 0 || r.inv.Version < 110000 {
+		return nil
+	}
+	rows, err := r.q.Query(ctx, forVersion(inheritedPartsSQL, r.inv.Version), alone)
+	if err != nil {
+		return err
+	}
+	e := Entry{Section: SectionPostData}
+	var table uint32
+	var name, clause, statement, enabled string
+	_, err = pgx.ForEachRow(rows, []any{&e.ClassOID, &e.OID, &e.Desc, &table, &name, &clause, &statement, &enabled}, func() error {
+		part := e
+		part.Table = r.tables[table].Name
+		part.Namespace, part.Tag = part.Table.Schema, part.Table.Name+" "+name
+		part.Definition = statement + ";"
+		if clause != "" {
+			part.Definition = fmt.Sprintf("ALTER TABLE ONLY %s %s;", part.Table, clause)
+		}
+		if state := triggerStates[enabled]; state != "" {
+			part.Definition += fmt.Sprintf("\nALTER TABLE %s %s TRIGGER %s;", part.Table, state, Name{Name: name})
+		}
+		r.inv.inherited = append(r.inv.inherited, part)
+		return nil
+	})
+	return err
+}
+
+// triggerStates are what ALTER TABLE calls pg_trigger.tgenabled, where it is not as after CREATE TRIGGER.
+var triggerStates = map[string]string{"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}

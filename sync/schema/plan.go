@@ -43,6 +43,7 @@ func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, err
 			p.take(e, section)
 		}
 	}
+	p.inherited()
 	p.statistics()
 	p.inline()
 	p.finishRights()
@@ -78,6 +79,7 @@ type planner struct {
 	verdicts  map[int]verdict
 	taken     map[catalogID]bool
 	dumped    map[catalogID]bool // objects that the archive has
+	remade    map[catalogID]bool // objects that the inventory has entries for, and the archive at most a part
 	tables    map[uint32]*Table
 	sequences map[uint32]*Sequence
 	follows   map[uint32]*Table // tables that share their destination with one before them, which it is made from
@@ -90,7 +92,7 @@ func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *plann
 	p := &planner{
 		archive: a, inv: inv, sel: sel, scope: newScope(sel), rights: newRights(inv, o), mapper: NewMapper(sel, inv), plan: Plan{without: map[Name]string{}},
 		byID: make(map[int]*Entry, len(a.Entries)), verdicts: make(map[int]verdict, len(a.Entries)),
-		taken: map[catalogID]bool{}, dumped: map[catalogID]bool{}, tables: map[uint32]*Table{}, follows: map[uint32]*Table{},
+		taken: map[catalogID]bool{}, dumped: map[catalogID]bool{}, remade: map[catalogID]bool{}, tables: map[uint32]*Table{}, follows: map[uint32]*Table{},
 		sequences: map[uint32]*Sequence{},
 		populate:  map[uint32]Name{},
 		merged:    map[string]string{},
@@ -99,6 +101,9 @@ func newPlanner(a *Archive, inv *Inventory, sel Selection, o PlanOptions) *plann
 		e := &a.Entries[i]
 		p.byID[e.ID] = e
 		p.dumped[catalogID{e.ClassOID, e.OID}] = true
+	}
+	for _, e := range inv.inherited {
+		p.remade[catalogID{e.ClassOID, e.OID}] = true
 	}
 	for i := range inv.Sequences {
 		p.sequences[inv.Sequences[i].OID] = &inv.Sequences[i]
@@ -162,6 +167,21 @@ func (p *planner) schemas() {
 			p.plan.Before = append(p.plan.Before, Entry{
 				Section: SectionPreData, Desc: "SCHEMA", Tag: name, Target: Name{Name: name}.String(), Definition: createSchema(name),
 			})
+		}
+	}
+}
+
+// inherited adds what a partition has from a partitioned table that is not selected.
+func (p *planner) inherited() {
+	for _, e := range p.inv.inherited {
+		if !p.taken[catalogID{classRelation, p.inv.named[e.Table]}] {
+			continue
+		}
+		switch v := p.judge(&e); {
+		case v.reason != "":
+			p.exclude(&e, v.reason)
+		case v.taken:
+			p.take(e, SectionPostData)
 		}
 	}
 }

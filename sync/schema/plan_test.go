@@ -199,19 +199,60 @@ func TestTableLevelRestrictedDump(t *testing.T) {
 
 func TestPartitionWithoutItsRoot(t *testing.T) {
 	t.Parallel()
-	sourceCluster, destinationCluster := testenv.SharedPair(t)
-	src := newDatabase(t, sourceCluster, testSQL(t, "rich.sql"))
-	dst := newDatabase(t, destinationCluster, "")
-	sel := schema.Selection{Tables: []schema.Name{n("shop.orders_old")}}
-	archive, plan := src.plan(t, sel, schema.PlanOptions{Indexes: true})
-	dst.build(t, archive, plan)
-	if got := strings.Join(excluded(plan.Excluded), "\n"); !strings.Contains(got,
-		`TABLE ATTACH shop.orders_old: its partitioned table "shop"."orders" is not selected`) {
-		t.Errorf("excluded:\n%s", got)
+	src := newDatabase(t, testenv.Shared(t), testSQL(t, "rich.sql"))
+	src.exec(t, "ALTER TABLE shop.orders ADD CONSTRAINT positive CHECK (amount > 0)")
+	sel := schema.Selection{Tables: []schema.Name{n("shop.orders_old"), n("shop.customers")}}
+	_, plan := src.plan(t, sel, schema.PlanOptions{Indexes: true})
+	got := strings.Join(shown(plan.Excluded), "\n")
+	for _, want := range []string{
+		`TABLE ATTACH "shop"."orders_old": its partitioned table "shop"."orders" is not selected`,
+		`FK CONSTRAINT "orders_parent_parent_at_fkey" ON "shop"."orders_old": the referenced table "shop"."orders" is not selected`,
+		`TRIGGER "on_parts" ON "shop"."orders_old": triggers are not part of a table-level task`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("excluded does not have %s but\n%s", want, got)
+		}
 	}
-	table := dst.read(t, sel).Table(n("shop.orders_old"))
-	if table == nil || table.Partition || !slices.Equal(table.PrimaryKey, []string{"id", "at"}) {
-		t.Errorf("destination has %+v", table)
+	if lines := keys(plan.After); !slices.Contains(lines, `FK CONSTRAINT "shop"."orders_old orders_customer_id_fkey"`) {
+		t.Errorf("the foreign key to customers is not planned: %q", lines)
+	}
+}
+
+// A schema that has a partition of a table in another one.
+func TestPartitionInAnotherSchema(t *testing.T) {
+	t.Parallel()
+	sourceCluster, destinationCluster := testenv.SharedPair(t)
+	src := newDatabase(t, sourceCluster, `
+CREATE SCHEMA a; CREATE SCHEMA b;
+CREATE TABLE b.customers (id int PRIMARY KEY);
+CREATE FUNCTION b.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TABLE a.orders (id int, customer int NOT NULL REFERENCES b.customers ON DELETE CASCADE DEFERRABLE, day date, amount int CHECK (amount > 0), PRIMARY KEY (id, day))
+	PARTITION BY RANGE (day);
+CREATE TABLE b.orders_1 PARTITION OF a.orders DEFAULT;
+CREATE INDEX by_customer ON a.orders (customer);
+CREATE TRIGGER touch BEFORE UPDATE OF amount ON a.orders FOR EACH ROW WHEN (new.amount > 1) EXECUTE FUNCTION b.touch('x');
+CREATE TRIGGER off AFTER INSERT ON a.orders FOR EACH ROW EXECUTE FUNCTION b.touch();
+ALTER TABLE b.orders_1 DISABLE TRIGGER off;`)
+	dst := newDatabase(t, destinationCluster, "")
+	archive, plan := src.planRestricted(t, schema.Selection{Schemas: []string{"b"}})
+	if diff := cmp.Diff([]string{`TABLE ATTACH "b"."orders_1": its partitioned table "a"."orders" is not selected`}, shown(plan.Excluded)); diff != "" {
+		t.Errorf("excluded (-want +got):\n%s", diff)
+	}
+	dst.build(t, archive, plan)
+	src.exec(t, "ALTER TABLE a.orders DETACH PARTITION b.orders_1; DROP SCHEMA a CASCADE")
+	const state = `
+		SELECT 'constraint ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'b.orders_1'::regclass
+		UNION ALL SELECT 'index ' || pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'b.orders_1'::regclass
+		UNION ALL SELECT 'column ' || attname || ' ' || attnotnull FROM pg_attribute WHERE attrelid = 'b.orders_1'::regclass AND attnum > 0`
+	if diff := cmp.Diff(src.strings(t, state), dst.strings(t, state)); diff != "" {
+		t.Errorf("the partition differs (-source +destination):\n%s", diff)
+	}
+	// The source's own went with the partitioned table.
+	if diff := cmp.Diff([]string{
+		"D CREATE TRIGGER off AFTER INSERT ON b.orders_1 FOR EACH ROW EXECUTE FUNCTION b.touch()",
+		"O CREATE TRIGGER touch BEFORE UPDATE OF amount ON b.orders_1 FOR EACH ROW WHEN ((new.amount > 1)) EXECUTE FUNCTION b.touch('x')",
+	}, dst.strings(t, "SELECT tgenabled::text || ' ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'b.orders_1'::regclass AND NOT tgisinternal")); diff != "" {
+		t.Errorf("triggers (-want +got):\n%s", diff)
 	}
 }
 

@@ -36,6 +36,9 @@ var schemaGrantsSQL string
 //go:embed sql/constraints.sql
 var constraintsSQL string
 
+//go:embed sql/inheritedparts.sql
+var inheritedPartsSQL string
+
 //go:embed sql/sequences.sql
 var sequencesSQL string
 
@@ -71,6 +74,11 @@ func forVersion(sql string, v int) string {
 		"{seqtype}", since(100000, "pg_catalog.format_type(s.seqtypid, NULL)", "'bigint'"),
 		"{seqparameters}", since(100000, "s.seqincrement, s.seqmin, s.seqmax, s.seqcycle", "0::int8, 0::int8, 0::int8, false"),
 		"{seqjoin}", since(100000, "JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid", ""),
+		"{triggers}", since(130000, `UNION ALL
+SELECT 2620::oid, t.oid, 'TRIGGER', t.tgrelid, t.tgname, '', pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled::text
+  FROM pg_catalog.pg_trigger t
+ WHERE t.tgparentid <> 0 AND t.tgrelid = ANY ($1)
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.oid = t.tgconstraint AND c.contype = 'f')`, ""),
 		"{policies}", since(90500, "UNION ALL SELECT 3256::oid, p.oid, p.polrelid, 0, false, '', 0::int2, false FROM pg_catalog.pg_policy p", ""),
 		"{statistics}", since(100000, "UNION ALL SELECT 3381::oid, s.oid, s.stxrelid, 0, false, '', 0::int2, false FROM pg_catalog.pg_statistic_ext s", ""),
 		"{publications}", since(100000, `UNION ALL
@@ -107,6 +115,7 @@ func Read(ctx context.Context, q Querier, sel Selection) (*Inventory, error) {
 		{"names of indexes and constraints", r.names},
 		{"dependencies", r.dependencies},
 		{"extended statistics", r.statistics},
+		{"parts of partitions", r.inheritedParts},
 		{"unsupported objects", r.unsupported},
 		{"owners and privileges", r.accounts},
 	} {
