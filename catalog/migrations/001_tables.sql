@@ -204,7 +204,7 @@ CREATE TABLE pgsyncd.task_account (
 COMMENT ON TABLE pgsyncd.task_account IS 'Roles a task carries, or was asked to carry';
 COMMENT ON COLUMN pgsyncd.task_account.task_id IS 'Task';
 COMMENT ON COLUMN pgsyncd.task_account.role IS 'Name of the role';
-COMMENT ON COLUMN pgsyncd.task_account.synchronized IS 'Whether the destination has it by now';
+COMMENT ON COLUMN pgsyncd.task_account.synchronized IS 'Whether the task has created it in the destination';
 COMMENT ON COLUMN pgsyncd.task_account.remarks IS 'What was not carried, and why';
 
 CREATE TABLE pgsyncd.precheck (

@@ -154,7 +154,7 @@ FROM pgsyncd.task t JOIN pgsyncd.task_account a ON a.task_id = t.id;
 COMMENT ON VIEW sync.sync_accounts IS 'Roles of each task, as the clause ACCOUNTS chose them';
 COMMENT ON COLUMN sync.sync_accounts.task IS 'Name of the task';
 COMMENT ON COLUMN sync.sync_accounts.role IS 'Name of the role';
-COMMENT ON COLUMN sync.sync_accounts.synchronized IS 'Whether the destination has the role';
+COMMENT ON COLUMN sync.sync_accounts.synchronized IS 'Whether the task has created the role in the destination';
 COMMENT ON COLUMN sync.sync_accounts.remarks IS 'What is not carried, and why';
 
 CREATE VIEW sync.sync_prechecks AS
