@@ -56,7 +56,7 @@ func TestConstraintRefused(t *testing.T) {
 	for _, f := range objects.Failures {
 		failed = append(failed, f.Name)
 	}
-	equal(t, "failures", failed, []string{`"public"."a a_pkey"`})
+	equal(t, "failures", failed, []string{`"a_pkey" ON "public"."a"`})
 	tables := new(fullcopy.TablesError)
 	if !errors.As(err, &tables) || len(tables.Failures) != 1 {
 		t.Fatalf("got %v", err)

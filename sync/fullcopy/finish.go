@@ -3,7 +3,6 @@ package fullcopy
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"pgsyncd/sync/schema"
 
@@ -53,12 +52,12 @@ func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name,
 	if err != nil {
 		return err
 	}
-	targets, set := sequenceTargets(inv), map[schema.Name]bool{}
+	targets, set := map[schema.Name]schema.Name{}, map[schema.Name]bool{}
+	for _, s := range inv.Sequences {
+		targets[s.Name] = s.Target
+	}
 	for _, s := range values {
-		target, ok := targets[s.Name]
-		if !ok {
-			continue
-		}
+		target := targets[s.Name]
 		forward := set[target] || j.cfg.ExistingObjects == ExistingAppend
 		set[target] = true
 		err := pgx.BeginFunc(ctx, j.dst, func(tx pgx.Tx) error { return setSequence(ctx, tx, s, target, forward) })
@@ -77,45 +76,6 @@ func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name,
 		}
 	}
 	return nil
-}
-
-// sequenceTargets are the sequences of the destination that go on from each of the source's. Where tables become one, the
-// columns of all draw from the sequence of the first.
-func sequenceTargets(inv *schema.Inventory) map[schema.Name]schema.Name {
-	first := map[schema.Name]schema.Name{} // tables, by their name in the destination
-	for _, t := range inv.Tables {
-		if _, ok := first[t.Target]; !ok {
-			first[t.Target] = t.Name
-		}
-	}
-	type column struct {
-		table  schema.Name
-		column string
-	}
-	targets, drawn, followers := map[schema.Name]schema.Name{}, map[column]schema.Name{}, map[schema.Name]column{}
-	for _, s := range inv.Sequences {
-		targets[s.Name] = s.Target
-		if s.OwnedBy == nil || inv.Table(*s.OwnedBy) == nil {
-			continue
-		}
-		t := inv.Table(*s.OwnedBy)
-		i := slices.IndexFunc(t.Columns, func(c schema.Column) bool { return c.Name == s.OwnerColumn })
-		switch {
-		case i < 0:
-		case first[t.Target] == t.Name:
-			drawn[column{t.Target, t.Columns[i].Target}] = s.Target
-		default:
-			followers[s.Name] = column{t.Target, t.Columns[i].Target}
-		}
-	}
-	for name, c := range followers {
-		if target, ok := drawn[c]; ok {
-			targets[name] = target
-		} else {
-			delete(targets, name)
-		}
-	}
-	return targets
 }
 
 // setSequence sets one value. Where others draw from the same sequence it only moves on.

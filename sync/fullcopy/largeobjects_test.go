@@ -46,21 +46,24 @@ func TestLargeObjectsResume(t *testing.T) {
 	w := setup(t, lobs)
 	w.cfg.LargeObjects = true
 	source, destination := w.through(t)
-	for i, bytes := range []int{3000, 40000, 1 << 20, 5 << 20} {
+	touched := false
+	for i, bytes := range []int{3000, 10000, 300000, 250000} {
 		n := 0
 		p := []*testenv.Proxy{source, destination}[i%2]
 		cut := p.CutAfter(func(_ testenv.Direction, kind byte, body []byte) bool {
-			if kind == 'D' || kind == 'B' { // DataRow, Bind
+			if kind == 'D' || kind == 'B' { // DataRow, Bind; of each no more than 64 KiB are shown
 				n += len(body)
 			}
 			return n > bytes
 		})
 		_, err := fullcopy.Run(t.Context(), w.cfg)
 		wasCut(t, cut, err)
-		if i == 2 {
+		if !touched && value[bool](t, w.dst, "SELECT EXISTS (SELECT FROM pg_largeobject_metadata WHERE oid = 20001)") {
 			exec(t, w.dst, "SELECT lo_put(20001, 0, 'touched')")
+			touched = true
 		}
 	}
+	equal(t, "something came before the last cut", touched, true)
 	w.run(t)
 	equal(t, "brought once", value[string](t, w.dst, "SELECT encode(substr(lo_get(20001), 1, 7), 'escape')"), "touched")
 	w.sameRows(t, lobRows+" WHERE oid <> 20001", lobRows+" WHERE oid <> 20001")

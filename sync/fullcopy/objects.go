@@ -19,6 +19,7 @@ type objects struct {
 	*job
 	skip    map[int]bool    // entries left for a later round, or for good, with all that depends on them
 	merged  map[string]bool // keys of entries whose object another entry makes
+	keys    map[int]string  // of all entries
 	partial bool            // rows of some tables are missing
 
 	mu       sync.Mutex
@@ -29,13 +30,10 @@ type objects struct {
 // newObjects leaves out the tables that left accepts and the partitions that the layout does not want, with all that depends
 // on them, the indexes of tables that the destination divides in its own way, and what another entry makes as well.
 func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(schema.Name) bool, l layout) *objects {
-	o := &objects{job: j, skip: map[int]bool{}, merged: map[string]bool{}, failed: map[int]error{}}
-	indexes := map[int]string{} // keys
+	o := &objects{job: j, skip: map[int]bool{}, merged: map[string]bool{}, keys: map[int]string{}, failed: map[int]error{}}
 	// The archive is in order of dependency.
 	for _, e := range archive.Entries {
-		if e.Desc == "INDEX" || e.Desc == "CONSTRAINT" {
-			indexes[e.ID] = e.Key()
-		}
+		o.keys[e.ID] = e.Key()
 		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
 		gone := e.Desc == "TABLE" && (left(name) || l.absent[name])
 		if gone || slices.ContainsFunc(e.Depends, func(id int) bool { return o.skip[id] }) {
@@ -48,18 +46,8 @@ func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(s
 			o.skip[e.ID] = true
 		}
 	}
-	// An index is attached only where both are made. One above a table that is not selected is not even in the archive.
-	for _, e := range plan.After {
-		if e.Desc != "INDEX ATTACH" {
-			continue
-		}
-		made := map[int]bool{}
-		for _, id := range e.Depends {
-			if key := indexes[id]; key != "" && !o.skip[id] && !o.merged[key] {
-				made[id] = true
-			}
-		}
-		if len(made) < 2 {
+	for _, e := range plan.After { // an index is attached only where both are made
+		if e.Desc == "INDEX ATTACH" && slices.ContainsFunc(e.Depends, func(id int) bool { return o.skip[id] }) {
 			o.skip[e.ID] = true
 		}
 	}
@@ -83,7 +71,18 @@ func (o *objects) merge(plan *schema.Plan) {
 
 // wanted leaves out what is skipped.
 func (o *objects) wanted(entries []schema.Entry) []schema.Entry {
-	return slices.DeleteFunc(slices.Clone(entries), func(e schema.Entry) bool { return o.skip[e.ID] || o.merged[e.Key()] })
+	return slices.DeleteFunc(slices.Clone(entries), func(e schema.Entry) bool {
+		return o.skip[e.ID] || o.merged[e.Key()] || o.foreign(e)
+	})
+}
+
+// foreign tells whether an entry would change owner or privileges of an object that existed before the task. Schemas keep their
+// owner too, but what is in them has to be reached.
+func (o *objects) foreign(e schema.Entry) bool {
+	return (e.Desc == "OWNER" || e.Desc == "ACL") && slices.ContainsFunc(e.Depends, func(id int) bool {
+		key := o.keys[id]
+		return o.marks.has(existedPrefix+key) && (e.Desc == "OWNER" || !strings.HasPrefix(key, "SCHEMA "))
+	})
 }
 
 // err is an *ObjectsError when something was refused.
@@ -166,11 +165,17 @@ func (o *objects) create(ctx context.Context, conn *pgx.Conn, e schema.Entry) er
 
 // progressOf is what is reported of an entry that is made.
 func progressOf(e schema.Entry) ObjectProgress {
-	p := ObjectProgress{
-		Type: e.Desc, Name: schema.Name{Schema: e.Namespace, Name: e.Tag}.String(), Target: e.Target, State: ObjectCreated, Statement: e.Definition,
-	}
+	p := ObjectProgress{Target: e.Target, State: ObjectCreated, Statement: e.Definition}
+	p.Type, p.Name = e.Object()
 	if p.Target == "" {
 		p.Target = p.Name
+	}
+	if strings.HasPrefix(e.Desc, "OPERATOR") { // of the same name there may be several
+		if i := strings.IndexAny(e.Drop, "("); i > 0 {
+			p.Name += " " + strings.TrimRight(e.Drop[i:], ";\n")
+		} else if i := strings.Index(e.Drop, " USING "); i > 0 {
+			p.Name += strings.TrimRight(e.Drop[i:], ";\n")
+		}
 	}
 	return p
 }
@@ -243,7 +248,7 @@ func (o *objects) replace(ctx context.Context, conn *pgx.Conn, inv *schema.Inven
 		}
 		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
 		if t := inv.Table(name); e.Desc == "TABLE" && t != nil && claimed[claimKey(t.Target)] {
-			o.failures = append(o.failures, ObjectFailure{e.Desc, name.String(), e.Drop, errForeignRows(t.Target), false})
+			o.failures = append(o.failures, ObjectFailure{e.Desc, progressOf(e).Name, e.Drop, errForeignRows(t.Target), false})
 			continue
 		}
 		err := pgx.BeginFunc(ctx, tx, func(sub pgx.Tx) error {
@@ -255,9 +260,9 @@ func (o *objects) replace(ctx context.Context, conn *pgx.Conn, inv *schema.Inven
 		case e.Desc == "DEFAULT" && concernsTable(err): // goes with its table; dropped before for the sake of its sequence
 		case concernsTable(err):
 			err = fmt.Errorf("drop the existing one: %w", err)
-			o.failures = append(o.failures, ObjectFailure{e.Desc, name.String(), e.Drop, err, false})
+			o.failures = append(o.failures, ObjectFailure{e.Desc, progressOf(e).Name, e.Drop, err, false})
 		default:
-			return fmt.Errorf("drop %s %s: %w", e.Desc, name, err)
+			return fmt.Errorf("drop %s %s: %w", e.Desc, progressOf(e).Name, err)
 		}
 	}
 	if err := o.err(); err != nil {

@@ -372,7 +372,8 @@ func (j *job) tellLeftOut(plan *schema.Plan, late map[schema.Name]bool) {
 		list = append(list, schema.Excluded{Kind: "TABLE", Name: n, Reason: "was created after the task began"})
 	}
 	for _, x := range list {
-		j.cfg.Report.Object(ObjectProgress{Type: x.Kind, Name: x.Name.String(), State: ObjectLeftOut, Error: x.Reason})
+		kind, name := x.Object()
+		j.cfg.Report.Object(ObjectProgress{Type: kind, Name: name, State: ObjectLeftOut, Error: x.Reason})
 		if x.Kind == "TABLE" {
 			j.log.Warn("table does not belong to the task", "table", x.Name.String(), "reason", x.Reason)
 		}
