@@ -212,6 +212,7 @@ func (d *decoder) entry() Entry {
 	}
 	e.Definition = strings.TrimRight(d.text(), "\n")
 	e.Drop = strings.TrimRight(d.text(), "\n")
+	e.Tag += operands(&e)
 	d.text() // COPY statement
 	e.Namespace = d.text()
 	d.text() // tablespace: not carried
@@ -248,4 +249,22 @@ func (d *decoder) relKind() byte {
 		d.fail("relation kind %d", k)
 	}
 	return byte(k)
+}
+
+// operands returns what tells operators, operator classes and operator families of one name apart: the operand types or the access
+// method. pg_dump writes them only in the statement that drops the object.
+func operands(e *Entry) string {
+	separator := " USING "
+	switch e.Desc {
+	case "OPERATOR":
+		separator = " ("
+	case "OPERATOR CLASS", "OPERATOR FAMILY":
+	default:
+		return ""
+	}
+	drop := strings.TrimSuffix(e.Drop, ";")
+	if i := strings.LastIndex(drop, separator); i >= 0 {
+		return drop[i:]
+	}
+	return ""
 }

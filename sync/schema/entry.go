@@ -1,10 +1,5 @@
 package schema
 
-import (
-	"fmt"
-	"strings"
-)
-
 // Section is the part of a dump an entry belongs to.
 type Section string
 
@@ -24,7 +19,7 @@ type Entry struct {
 	Section      Section
 	Desc         string // pg_dump's kind: TABLE, INDEX, FK CONSTRAINT, …
 	Namespace    string // schema, empty for objects that live in none
-	Tag          string // name as pg_dump shows it: functions with argument types, constraints as "table constraint"
+	Tag          string // name as pg_dump shows it: functions with argument types, constraints as "table constraint"; operators with their operand types
 	Owner        string
 	Definition   string // one or several statements; executed as one simple query
 	Drop         string
@@ -44,10 +39,6 @@ type Entry struct {
 // Key identifies the entry's object over several dumps of the same database.
 func (e Entry) Key() string {
 	key := e.Desc + " " + Name{Schema: e.Namespace, Name: e.Tag}.String()
-	if strings.HasPrefix(e.Desc, "OPERATOR") {
-		// Operators differ by operand types, operator classes by access method; neither is part of the tag.
-		key += fmt.Sprintf(" %d", e.OID)
-	}
 	if e.Desc == "DEFAULT ACL" {
 		key += " " + e.Owner // everybody has them for himself
 	}

@@ -26,6 +26,10 @@ func objectName(kind string, n, table Name) string {
 		if name, arguments, ok := strings.Cut(n.Name, "("); ok {
 			return Name{n.Schema, name}.String() + "(" + arguments
 		}
+	case "OPERATOR CLASS", "OPERATOR FAMILY":
+		if i := strings.LastIndex(n.Name, " USING "); i >= 0 {
+			return Name{n.Schema, n.Name[:i]}.String() + n.Name[i:]
+		}
 	case "OPERATOR":
 		if n.Schema != "" {
 			return Name{Name: n.Schema}.String() + "." + n.Name

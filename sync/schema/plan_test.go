@@ -85,7 +85,7 @@ func TestExcludedObjects(t *testing.T) {
 		"TABLE app.uses_raw: depends on TYPE \"app\".\"raw\": base types are not synchronized",
 		"VIEW app.over_raw: depends on TABLE \"app\".\"uses_raw\": depends on TYPE",
 		"VIEW app.over_far: depends on FOREIGN TABLE",
-		"OPERATOR app.#+#: depends on FUNCTION",
+		"OPERATOR app.#+# (integer, integer): depends on FUNCTION",
 		"SCHEMA .dbms_lock", "TABLE sys.t", "PUBLICATION .news", "SUBSCRIPTION .feed", "CAST .CAST", "USER MAPPING .",
 		"FOREIGN DATA WRAPPER .wrapper", "SERVER .far", "FOREIGN TABLE app.far_away",
 	} {

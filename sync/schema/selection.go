@@ -54,7 +54,7 @@ type Mapping struct {
 }
 
 // SchemaMap renames one schema. Several may get the same name.
-type SchemaMap struct {
+type SchemaMap struct { //nolint:revive // it maps a schema, it is no map of the package
 	From string `json:"from"`
 	To   string `json:"to"`
 }

@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,15 +51,15 @@ func rule(table string, columns ...string) schema.TableRule {
 }
 
 func schemaMap(pairs ...string) (list []schema.SchemaMap) {
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, schema.SchemaMap{From: pairs[i], To: pairs[i+1]})
+	for pair := range slices.Chunk(pairs, 2) {
+		list = append(list, schema.SchemaMap{From: pair[0], To: pair[1]})
 	}
 	return list
 }
 
 func relationMap(pairs ...string) (list []schema.RelationMap) {
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, schema.RelationMap{From: n(pairs[i]), To: n(pairs[i+1])})
+	for pair := range slices.Chunk(pairs, 2) {
+		list = append(list, schema.RelationMap{From: n(pair[0]), To: n(pair[1])})
 	}
 	return list
 }
