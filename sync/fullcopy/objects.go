@@ -170,13 +170,6 @@ func progressOf(e schema.Entry) ObjectProgress {
 	if p.Target == "" {
 		p.Target = p.Name
 	}
-	if strings.HasPrefix(e.Desc, "OPERATOR") { // of the same name there may be several
-		if i := strings.IndexAny(e.Drop, "("); i > 0 {
-			p.Name += " " + strings.TrimRight(e.Drop[i:], ";\n")
-		} else if i := strings.Index(e.Drop, " USING "); i > 0 {
-			p.Name += strings.TrimRight(e.Drop[i:], ";\n")
-		}
-	}
 	return p
 }
 
