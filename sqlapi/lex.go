@@ -38,7 +38,9 @@ func (t token) isText() bool {
 }
 
 // isQuoted tells whether a token is in quotes: a literal or an identifier.
-func (t token) isQuoted() bool { return t.isText() || t.kind == kindQuoted || t.kind == kindUnicodeQuoted }
+func (t token) isQuoted() bool {
+	return t.isText() || t.kind == kindQuoted || t.kind == kindUnicodeQuoted
+}
 
 // lexer reads tokens by PostgreSQL's rules with standard_conforming_strings on. It works on bytes: every multibyte character of a
 // server encoding consists of bytes above 0x7F, all of which belong to identifiers.
