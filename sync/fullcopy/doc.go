@@ -22,13 +22,19 @@
 // included; no server would see a deadlock in that. So pg_dump, which locks too, has ended before the anchor locks, and a
 // table that a loader cannot lock soon is left to a further round, before which the anchor lets go.
 //
-// Rows arrive in units: a destination table with all that feeds it. The ledger in the destination records each unit with the
-// position L of the snapshot it was copied under, in the transaction that completes it. After a crash finished units stay
-// and the others are copied anew under a fresh snapshot at L' > L. For those the stream, which still starts at L, must skip
-// the changes whose commit record starts before L'; a partition tree is one unit, because a row that moves between leaves
+// Rows arrive in units: a destination table with all source tables that feed it, of partition trees the whole. Units are named
+// after the destination's table; everything else speaks of the source's names, and only the inventory (schema.Table.Target and
+// its like) knows how the two belong together. The ledger in the destination records each unit, and each source table that feeds
+// it, with the position L of the snapshot it was copied under, in the transaction that completes it. After a crash finished units
+// stay and the others are copied anew under a fresh snapshot at L' > L. For those the stream, which still starts at L, must skip
+// the changes whose commit record starts before L'; a unit is never taken apart, because a row that moves between leaves
 // copied at different positions would be judged by two measures. Until the stream has passed the highest of these positions
 // (Result.HighestLSN) the units do not show one common state, and what compares tables with each other, such as a foreign key,
 // could rightly refuse them; so in that case Run ends before such objects and is called again later (Result.Unsettled).
+//
+// Where the rows of a unit can meet others under a unique constraint, because they are added to those of another task or come
+// from several tables, that constraint is made before the rows, these come in one transaction, table by table in the order
+// of their names, and by way of a temporary table out of which INSERT … ON CONFLICT DO NOTHING takes what does not collide.
 //
 // Rows of an interrupted copy are removed by TRUNCATE, and only from a table that was found empty, under a lock, in the
 // transaction that recorded the task's claim on it, and that no other task has a claim on. Where rows are added to those of
@@ -40,18 +46,19 @@
 //
 // # State
 //
-// All lasting state is in the ledger (finished units, created objects, claims) and on the source (publication, slot).
+// All lasting state is in the ledger (finished units, created objects, claims, how far the large objects are) and on the source (publication, slot).
 // A slot that only exports a snapshot is temporary, or, before PostgreSQL 10, named after the task's and dropped.
 //
 // # Goroutines
 //
 // Run's own does everything that is done one after the other, over one session to each side. Below it, in one errgroup,
-// Workers loaders with a pair of sessions each, one builder per unit that waits for one of IndexWorkers sessions, and within
-// a relay the reader of the destination's answers. All have ended when Run returns.
+// Workers loaders with a pair of sessions each, one builder per unit that waits for one of IndexWorkers sessions, one that
+// copies the large objects, and within a relay the reader of the destination's answers. All have ended when Run returns.
 //
 // # Failure
 //
 // The first fault of a connection or server ends the run; it can be repeated. Rows or objects that the destination refuses do
-// not keep others from being tried; they are listed at the end (*TablesError, *ObjectsError). When ctx ends, commands under
+// not keep others from being tried, unless those need them; they are listed at the end (*TablesError, *ObjectsError), and the
+// next run tries only these and what has been waiting for them. When ctx ends, commands under
 // way are cancelled, sessions closed, and the cause of ctx is returned.
 package fullcopy

@@ -142,8 +142,10 @@ func (o *objects) create(ctx context.Context, conn *pgx.Conn, e schema.Entry) er
 		return nil
 	}
 	progress := progressOf(e)
-	err := error(refusal(e.Refused))
-	if e.Refused == "" {
+	var err error
+	if reason := o.obstacle(e); reason != "" {
+		err = refusal(reason)
+	} else {
 		err = o.once(ctx, conn, e.Key(), e.Definition)
 	}
 	switch {
@@ -171,6 +173,22 @@ func progressOf(e schema.Entry) ObjectProgress {
 		p.Target = p.Name
 	}
 	return p
+}
+
+// obstacle says why an entry is not even tried, or is empty. What it needs and could not be made may be there all the same, but
+// then it is something else of that name.
+func (o *objects) obstacle(e schema.Entry) string {
+	if e.Refused != "" {
+		return e.Refused
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range e.Depends {
+		if o.failed[id] != nil {
+			return "it needs " + o.keys[id] + ", which could not be made"
+		}
+	}
+	return ""
 }
 
 // refusal is why an entry cannot be made under its name in the destination.
