@@ -1,6 +1,7 @@
 package compare_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,8 +17,8 @@ func name(s, n string) schema.Name { return schema.Name{Schema: s, Name: n} }
 
 func rule(table, where string, pairs ...string) schema.TableRule {
 	r := schema.TableRule{Table: name("public", table), Where: where}
-	for i := 0; i < len(pairs); i += 2 {
-		r.Columns = append(r.Columns, schema.ColumnRule{Name: pairs[i], As: pairs[i+1]})
+	for pair := range slices.Chunk(pairs, 2) {
+		r.Columns = append(r.Columns, schema.ColumnRule{Name: pair[0], As: pair[1]})
 	}
 	return r
 }
@@ -48,7 +49,8 @@ func setupMapped(t *testing.T) *lab {
 	l.create("mapped", schema.Selection{
 		All: true,
 		Map: schema.Mapping{Relations: []schema.RelationMap{
-			{From: name("public", "plain"), To: name("to", "Pl.ain")}, {From: name("public", "tree"), To: name("to", "trunk")},
+			{From: name("public", "plain"), To: name("to", "Pl.ain")},
+			{From: name("public", "tree"), To: name("to", "trunk")},
 			renamed("a", "d"), renamed("b", "d"), renamed("c", "d"),
 		}},
 		Rules: []schema.TableRule{

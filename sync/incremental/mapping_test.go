@@ -2,6 +2,7 @@ package incremental_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -61,8 +63,8 @@ func (l *lab) views(views ...[3]string) {
 func name(s, n string) schema.Name { return schema.Name{Schema: s, Name: n} }
 
 func columns(pairs ...string) (list []schema.ColumnRule) {
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, schema.ColumnRule{Name: pairs[i], As: pairs[i+1]})
+	for pair := range slices.Chunk(pairs, 2) {
+		list = append(list, schema.ColumnRule{Name: pair[0], As: pair[1]})
 	}
 	return list
 }
@@ -177,9 +179,16 @@ func TestConflictsUnderOtherNames(t *testing.T) {
 	l.source(`INSERT INTO "App One"."T.1" VALUES (1, 'ours', 'secret', 'g', 2), (2, 'b', 'secret', 'g', 2)`)
 	r.catchUp()
 	l.destination(`DELETE FROM other."select" WHERE "a.b" = 2`)
-	l.source(`UPDATE "App One"."T.1" SET n = 3 WHERE "Id" = 2`)
+	// The conflict has everything that comes with it go the exact path.
+	l.source(`BEGIN; INSERT INTO "App One".keyless (id, v) SELECT i % 2, 'k' FROM generate_series(1, 9) i; UPDATE "App One".keyless SET v = NULL WHERE id = 1; DELETE FROM "App One".keyless WHERE id = 0;
+		INSERT INTO "App One".always (v) SELECT 'a' FROM generate_series(1, 9); UPDATE "App One".always SET id = DEFAULT WHERE id = 3; UPDATE "App One".always SET v = 'b' WHERE id = 4;
+		INSERT INTO "App One".whole_old (id, v, big) VALUES (1, 'v', repeat('x', 5000)), (2, 'v', NULL); UPDATE "App One".whole_old SET id = id + 10; DELETE FROM "App One".whole_old WHERE id = 12;
+		UPDATE "App One"."T.1" SET n = 3 WHERE "Id" = 2; UPDATE "App One"."T.1" SET "Id" = 7 WHERE "Id" = 1; COMMIT`)
 	r.catchUp()
-	l.equal("public.v_t")
+	l.equal("public.v_t", "public.v_w", "public.v_k", "public.v_a")
+	if l.report.progress().Replays == 0 {
+		t.Error("nothing was replayed")
+	}
 	for i, c := range l.report.recorded() {
 		want := []struct{ kind, key, destination string }{
 			{incremental.InsertExists, `{"Id": "1"}`, `{"n":1,"from":"theirs","a.b":1,"groesse":"g"}`},
@@ -198,6 +207,45 @@ func TestConflictsUnderOtherNames(t *testing.T) {
 	l.source(`INSERT INTO "App One".by_index VALUES (1, 'taken', 'ours')`)
 	if err := l.start().wait(); err == nil || endpoint.Retryable(err) || !strings.Contains(err.Error(), `"App One"."by_index"`) {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// Claims name tables of the destination, objects that were created those of the source.
+func TestTruncateSparesTheRowsOfOthersUnderOtherNames(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name         string
+		append, mine bool
+		key          string
+		refused      bool
+	}{
+		{name: "another task's rows", key: ledger.ClaimPrefix + `"other"."select"`, refused: true},
+		{name: "another task's rows under the source's name", key: ledger.ClaimPrefix + `"App One"."T.1"`},
+		{name: "that was there before", append: true, key: `TABLE "App One"."T.1"`, refused: true},
+		{name: "that the task created to append", append: true, mine: true, key: `TABLE "App One"."T.1"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := setupMapped(t)
+			l.cfg.Append = c.append
+			task := uuid.NewString()
+			if c.mine {
+				task = l.cfg.Task
+			}
+			if err := ledger.MarkObject(t.Context(), l.d, task, c.key); err != nil {
+				t.Fatal(err)
+			}
+			r := l.start()
+			l.source(`INSERT INTO "App One"."T.1" ("Id") VALUES (1); TRUNCATE "App One"."T.1"`)
+			if !c.refused {
+				r.catchUp()
+				l.equal("public.v_t")
+				return
+			}
+			if err := r.wait(); err == nil || endpoint.Retryable(err) || !strings.Contains(err.Error(), "rows of others") {
+				t.Errorf("ended with %v", err)
+			}
+		})
 	}
 }
 
