@@ -181,28 +181,6 @@ func (b *builder) analyze(ctx context.Context, conn *pgx.Conn, u *unit) error {
 	return err
 }
 
-// indexMemorySQL gives a session that builds indexes more memory than servers allow by default, so that large ones need no merging
-// from disk: all such sessions together as much as half of the server's buffers, at most 1 GB each, and never less than
-// the server's own setting. Any user may set it.
-const indexMemorySQL = `
-SELECT pg_catalog.set_config('maintenance_work_mem', greatest(m.setting::int8,
-         least(1048576, b.setting::int8 * pg_catalog.current_setting('block_size')::int8 / 2048 / $1::int8))::text, false)
-  FROM pg_catalog.pg_settings m, pg_catalog.pg_settings b
- WHERE m.name = 'maintenance_work_mem' AND b.name = 'shared_buffers'`
-
-// connect opens a session for builds.
-func (b *builder) connect(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := b.connectDestination(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.Exec(ctx, indexMemorySQL, b.cfg.IndexWorkers); err != nil {
-		closeConn(ctx, conn)
-		return nil, fmt.Errorf("prepare a session for indexes: %w", err)
-	}
-	return conn, nil
-}
-
 // with lends a session to f. A session that failed is replaced when it is needed again.
 func (b *builder) with(ctx context.Context, f func(*pgx.Conn) error) (err error) {
 	var conn *pgx.Conn
@@ -213,7 +191,7 @@ func (b *builder) with(ctx context.Context, f func(*pgx.Conn) error) (err error)
 	}
 	defer func() { b.sessions <- conn }()
 	if conn == nil {
-		fresh, err := b.connect(ctx)
+		fresh, err := b.connectDestination(ctx)
 		if err != nil {
 			return err
 		}

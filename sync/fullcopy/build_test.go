@@ -88,3 +88,19 @@ func TestWideRow(t *testing.T) { //nolint:paralleltest // see above
 	const digest = "SELECT md5(body) FROM a"
 	equal(t, "row", value[string](t, w.dst, digest), value[string](t, w.src, digest))
 }
+
+// Indexes are built with a share of the server's buffers where that is more than its own setting.
+func TestIndexMemory(t *testing.T) {
+	t.Parallel()
+	for setting, want := range map[string]string{"1MB": "pg_size_bytes(current_setting('shared_buffers')) / 4", "300MB": "300 << 20"} {
+		w := setup(t, `CREATE TABLE a (id int PRIMARY KEY)`)
+		exec(t, w.dst, "ALTER DATABASE "+w.to+" SET maintenance_work_mem = '"+setting+"'")
+		exec(t, w.dst, `CREATE SCHEMA noted; CREATE TABLE noted.memory (setting text);
+			CREATE FUNCTION noted.note() RETURNS event_trigger LANGUAGE plpgsql AS
+				$$ BEGIN INSERT INTO noted.memory VALUES (pg_catalog.current_setting('maintenance_work_mem')); END $$;
+			CREATE EVENT TRIGGER note ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION noted.note();
+			ALTER EVENT TRIGGER note ENABLE ALWAYS`)
+		w.run(t)
+		equal(t, setting, value[bool](t, w.dst, "SELECT bool_and(pg_size_bytes(setting) = "+want+") FROM noted.memory"), true)
+	}
+}

@@ -36,6 +36,15 @@ func poll(ctx context.Context, interval time.Duration, check func() (bool, error
 	}
 }
 
+// memorySQL gives a session that builds indexes or checks foreign keys more memory than servers allow by default, so that most
+// need no files: all such sessions together as much as half of the server's buffers, at most 1 GB each, and never less
+// than the server's own setting. Any user may set it.
+const memorySQL = `
+SELECT pg_catalog.set_config('maintenance_work_mem', greatest(m.setting::int8,
+         least(1048576, b.setting::int8 * pg_catalog.current_setting('block_size')::int8 / 2048 / $1::int8))::text, false)
+  FROM pg_catalog.pg_settings m, pg_catalog.pg_settings b
+ WHERE m.name = 'maintenance_work_mem' AND b.name = 'shared_buffers'`
+
 // connectDestination opens a session that writes. Where the role may, triggers and foreign keys do not fire in it.
 func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := j.cfg.Destination.Connect(ctx, j.cfg.application())
@@ -50,6 +59,9 @@ func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 		} else if err == nil {
 			j.replica.Store(true)
 		}
+	}
+	if err == nil {
+		_, err = conn.Exec(ctx, memorySQL, j.cfg.IndexWorkers)
 	}
 	if err != nil {
 		closeConn(ctx, conn)

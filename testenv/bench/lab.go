@@ -111,7 +111,7 @@ func (l *lab) run(ctx context.Context, pipeline ...[]string) error {
 		}
 	}()
 	for i, args := range pipeline {
-		cmd := exec.CommandContext(ctx, l.program(args[0]), args[1:]...) //nolint:gosec // the arguments are ours
+		cmd := exec.CommandContext(ctx, l.program(args[0]), args[1:]...)
 		cmd.Env, cmd.Dir, cmd.Stderr = l.env, l.dir, &messages[i]
 		if commands[i] = cmd; i == 0 {
 			continue
