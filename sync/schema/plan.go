@@ -177,7 +177,10 @@ func (p *planner) inherited() {
 		if !p.taken[catalogID{classRelation, p.inv.named[e.Table]}] {
 			continue
 		}
+		reference := p.inv.parts[catalogID{e.ClassOID, e.OID}].references
 		switch v := p.judge(&e); {
+		case v.taken && reference != 0 && !p.taken[catalogID{classRelation, reference}]:
+			p.exclude(&e, fmt.Sprintf("the referenced table %s is left out", p.inv.relations[reference].name()))
 		case v.reason != "":
 			p.exclude(&e, v.reason)
 		case v.taken:

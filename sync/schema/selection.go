@@ -95,6 +95,11 @@ func (s Selection) Target(n Name) Name {
 	return Name{s.TargetSchema(n.Schema), n.Name}
 }
 
+// renames reports whether a relation is mapped by its own name.
+func (s Selection) renames(n Name) bool {
+	return slices.ContainsFunc(s.Map.Relations, func(m RelationMap) bool { return m.From == n })
+}
+
 // Maps reports whether any name in the destination differs from that in the source, columns included.
 func (s Selection) Maps() bool {
 	return len(s.Map.Schemas) > 0 || len(s.Map.Relations) > 0 || slices.ContainsFunc(s.Rules, func(r TableRule) bool {

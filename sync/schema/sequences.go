@@ -26,6 +26,10 @@ func (r *reader) sequences(ctx context.Context) error {
 	for i, s := range list {
 		if r.takesSequence(s, owners[i]) {
 			s.Target = r.sel.Target(s.Name)
+			// A sequence must be in the schema of the table that owns it.
+			if t := r.owner(s); t != nil && !r.sel.renames(s.Name) {
+				s.Target.Schema = t.Target.Schema
+			}
 			r.inv.selected[s.OID] = true
 			r.inv.Sequences = append(r.inv.Sequences, s)
 		}
