@@ -93,6 +93,7 @@ func quoted(list []string) []string {
 const viewDependenciesSQL = `
 SELECT DISTINCT r.ev_class::pg_catalog.regclass::text || ' uses ' || d.refobjid::pg_catalog.regclass::text
 	FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+	JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind <> 'c' -- which is a type
 	WHERE r.rulename = '_RETURN' AND r.ev_class = ANY ($1) AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
 		AND d.refobjid <> r.ev_class AND d.refobjid >= 16384 AND NOT d.refobjid = ANY ($2)
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x
@@ -103,6 +104,9 @@ SELECT DISTINCT r.ev_class::pg_catalog.regclass::text || ' uses ' || d.refobjid:
 func viewDependencies(ctx context.Context, e *env) (finding, error) {
 	taken := e.tableOIDs()
 	var oids []uint32
+	for _, s := range e.inv.Sequences {
+		taken = append(taken, s.OID)
+	}
 	for _, v := range e.views() {
 		oids, taken = append(oids, v.OID), append(taken, v.OID)
 	}

@@ -164,6 +164,11 @@ var acceptedSelections = map[string]defect{
 	"an empty schema where nothing may be created": {
 		source: `CREATE SCHEMA void; DROP TABLE items`, dest: `CREATE SCHEMA void`,
 	},
+	"views of everything that a view can use": {
+		source: `SET ROLE {src}; CREATE TYPE pair AS (a int, b int); CREATE SEQUENCE q; CREATE MATERIALIZED VIEW m AS SELECT id FROM orders;
+			CREATE FUNCTION rows() RETURNS SETOF items LANGUAGE sql AS 'SELECT * FROM public.items';
+			CREATE VIEW v AS SELECT (ROW(1, 2)::pair).a, last_value, i.id FROM q, m, rows() i; RESET ROLE`,
+	},
 	"one schema": {
 		source: `CREATE TABLE public.unreadable (a int); CREATE SCHEMA shop AUTHORIZATION {src}; SET ROLE {src}; CREATE TYPE shop.mood AS ENUM ('a');
 			CREATE TABLE shop.t (id int PRIMARY KEY, m shop.mood); CREATE FUNCTION shop.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; RESET ROLE`,
