@@ -46,8 +46,9 @@
 //
 // # State
 //
-// All lasting state is in the ledger (finished units, created objects, claims, how far the large objects are) and on the source (publication, slot).
-// A slot that only exports a snapshot is temporary, or, before PostgreSQL 10, named after the task's and dropped.
+// All lasting state is in the ledger (finished units, created objects, claims, how far the large objects are) and on the source
+// (publication, slot). A slot that only exports a snapshot is temporary, or, before PostgreSQL 10, named after the task's and
+// dropped.
 //
 // # Goroutines
 //
@@ -59,6 +60,6 @@
 //
 // The first fault of a connection or server ends the run; it can be repeated. Rows or objects that the destination refuses do
 // not keep others from being tried, unless those need them; they are listed at the end (*TablesError, *ObjectsError), and the
-// next run tries only these and what has been waiting for them. When ctx ends, commands under
-// way are cancelled, sessions closed, and the cause of ctx is returned.
+// next run tries only these and what has been waiting for them. When ctx ends, commands under way are cancelled, sessions closed,
+// and the cause of ctx is returned.
 package fullcopy

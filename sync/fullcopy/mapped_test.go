@@ -180,3 +180,90 @@ func TestSchemasIntoOne(t *testing.T) {
 	}
 	w.run(t)
 }
+
+// A whole database under other names, cut off again and again: partition trees, inheritance, keys, generated columns.
+func TestMappedResume(t *testing.T) {
+	t.Parallel()
+	w := setup(t, shop+tree)
+	w.incremental()
+	w.cfg.SplitAbove, w.cfg.Workers = 100<<10, 4
+	w.cfg.Selection.Map = schema.Mapping{
+		Schemas: []schema.SchemaMap{{From: "public", To: "Other"}, {From: "We ird", To: "public"}},
+		Relations: []schema.RelationMap{
+			{From: public("events"), To: schema.Name{Schema: "Other", Name: "log"}},
+			{From: public("events_2020"), To: schema.Name{Schema: "public", Name: "log 2020"}},
+			{From: public("child"), To: schema.Name{Schema: "Other", Name: "parent's"}},
+		},
+	}
+	w.cfg.Selection.Rules = []schema.TableRule{{Table: public("events"), Where: "id % 3 <> 0"}}
+	// The name of a table as a value is none of those that are translated.
+	w.source.Exec(t, w.from, `ALTER TABLE events REPLICA IDENTITY FULL; UPDATE "We ird"."Ta.b""le" SET rc = NULL`)
+	source, destination := w.through(t)
+	for i, n := range []int{50, 200, 900, 3000, 9000} {
+		[]*testenv.Proxy{source, destination}[i%2].CutAfter(func(testenv.Direction, byte, []byte) bool { n--; return n < 0 })
+		if _, err := fullcopy.Run(t.Context(), w.cfg); err == nil {
+			break
+		}
+		source.ClearRules()
+		destination.ClearRules()
+	}
+	source.ClearRules()
+	destination.ClearRules()
+	w.run(t)
+	for from, to := range map[string]string{
+		"customers": `"Other".customers`, "orders": `"Other".orders`, "parent": `"Other".parent`, "ONLY parent": `ONLY "Other".parent`, "child": `"Other"."parent's"`,
+		"empty": `"Other".empty`, "volatile": `"Other".volatile`, "summary": `"Other".summary`, `"We ird"."Ta.b""le"`: `public."Ta.b""le"`,
+	} {
+		w.sameRows(t, "SELECT * FROM "+from, "SELECT * FROM "+to)
+	}
+	for from, to := range map[string]string{"events": `"Other".log`, "events_2020": `public."log 2020"`, "events_2021_a": `"Other".events_2021_a`} {
+		w.sameRows(t, "SELECT * FROM "+from+" WHERE id % 3 <> 0", "SELECT * FROM "+to)
+	}
+	equal(t, "valid indexes", value[int](t, w.dst, "SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid::regclass::text ~ 'log|events'"), 12)
+	equal(t, "nothing under its old name", value[int](t, w.dst, `SELECT count(*) FROM pg_namespace WHERE nspname = 'We ird'`), 0)
+}
+
+// Trap 30 under other names: two sources into one table, the second of them cut off in the middle. Its claim and what it has
+// finished are the destination's name, so each task knows of the other.
+func TestAppendMapped(t *testing.T) {
+	t.Parallel()
+	one := schema.Name{Schema: "all", Name: "t"}
+	var tasks []*world
+	first := setup(t, "")
+	for i, name := range []string{"first", "second"} {
+		w := *first
+		w.from, w.report = w.source.Database(t), &report{}
+		w.source.Exec(t, w.from, fmt.Sprintf(`CREATE SCHEMA %[1]s; CREATE TABLE %[1]s.t (id int PRIMARY KEY, t text);
+			INSERT INTO %[1]s.t SELECT i, '%[1]s' FROM generate_series(%[2]d, %[2]d + 19999) i`, name, 15000*i))
+		w.cfg.Task, w.cfg.Report, w.cfg.Source = newTask(), w.report, parse(t, w.source.ConnString(w.from))
+		w.cfg.Selection = schema.Selection{
+			Schemas: []string{name}, Map: schema.Mapping{Relations: []schema.RelationMap{{From: schema.Name{Schema: name, Name: "t"}, To: one}}},
+		}
+		w.incremental()
+		tasks = append(tasks, &w)
+	}
+	tasks[0].run(t)
+	second := tasks[1]
+	_, err := fullcopy.Run(t.Context(), second.cfg)
+	equal(t, "an existing table is a failure", objectsError(t, err).Failures[0].Type, "TABLE")
+	erase(t, second, second.cfg.Task)
+	second.cfg.Task, second.cfg.ExistingObjects = newTask(), fullcopy.ExistingAppend
+	exec(t, second.source.Connect(t, second.from), "SELECT pg_drop_replication_slot($1)", second.cfg.Slot)
+	second.incremental()
+	_, destination := second.through(t)
+	n := 0
+	cut := destination.CutAfter(func(d testenv.Direction, kind byte, _ []byte) bool {
+		if d == testenv.ToTarget && kind == 'd' {
+			n++
+		}
+		return n == 15000
+	})
+	_, err = fullcopy.Run(t.Context(), second.cfg)
+	wasCut(t, cut, err)
+	equal(t, "rows after the cut", value[int](t, first.dst, `SELECT count(*) FROM "all".t WHERE t = 'first'`), 20000)
+	second.run(t)
+	equal(t, "rows", value[string](t, first.dst, `SELECT count(*) FILTER (WHERE t = 'first') || ' ' || count(*) FROM "all".t`), "20000 35000")
+	equal(t, "ignored", second.report.tables[schema.Name{Schema: "second", Name: "t"}].RowsIgnored, int64(5000))
+	equal(t, "units", value[string](t, first.dst, `SELECT string_agg(unit, ' ' ORDER BY unit COLLATE "C") FROM pgsyncd.copied`),
+		`"first"."t" "second"."t" INTO "all"."t" INTO "all"."t"`)
+}
