@@ -41,6 +41,9 @@ func Change(ctx context.Context, conn *pgx.Conn) error { return run(ctx, conn, "
 // CreateNames fills an empty database with objects whose names are as awkward as PostgreSQL permits.
 func CreateNames(ctx context.Context, conn *pgx.Conn) error { return run(ctx, conn, "names") }
 
+// ChangeNames changes rows of all tables with such names.
+func ChangeNames(ctx context.Context, conn *pgx.Conn) error { return run(ctx, conn, "names_changes") }
+
 // CreateValues fills an empty database with the values at the edges of every type, in tables of schema val.
 func CreateValues(ctx context.Context, conn *pgx.Conn) error { return run(ctx, conn, "values") }
 

@@ -25,6 +25,8 @@ ALTER LARGE OBJECT 4711 OWNER TO every_owner;
 
 GRANT USAGE, CREATE ON SCHEMA tab TO every_reader WITH GRANT OPTION;
 GRANT ALL ON SCHEMA public TO every_reader;
+GRANT USAGE ON SCHEMA view, tab TO every_owner;
+GRANT SELECT ON view.grouped TO every_owner; -- of which it owns a materialized view
 GRANT SELECT, INSERT ON tab.everything TO every_reader WITH GRANT OPTION;
 GRANT SELECT (id, "cöl ""umn"), UPDATE (name) ON tab.everything TO every_login, PUBLIC;
 GRANT REFERENCES (a) ON tab.target TO "Every ""Rôle"".x";

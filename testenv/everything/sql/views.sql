@@ -18,7 +18,8 @@ CREATE VIEW view."Odd ""view"".x" AS
   GROUP BY GROUPING SETS ((p.id, u."Mood", u."#"), (p.id, p.pair, p.moods, p.name, p.n, p.attributes, u."Mood", u."#"))
   WINDOW w AS (PARTITION BY p.id ORDER BY p.id ROWS BETWEEN 1 PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE TIES);
 CREATE VIEW view.functions AS SELECT * FROM fun.many(3) m, ROWS FROM (fun.atomic(1, 2), generate_series(1, 3)) WITH ORDINALITY AS r(ra, rb, rc, rd),
-  fun.a_record() AS rec(x int, y int), xmltable('/a' PASSING ('<a b="1"/>'::xml) COLUMNS xb int PATH '@b') AS xt;
+  fun.a_record() AS rec(x int, y int);
+CREATE VIEW view.xml_table AS SELECT xt.* FROM xmltable('/a' PASSING ('<a b="1"/>'::xml) COLUMNS xb int PATH '@b') AS xt;
 CREATE VIEW view.sampled AS SELECT a FROM ONLY tab.base TABLESAMPLE bernoulli (10) REPEATABLE (3) EXCEPT ALL (SELECT c FROM tab.other_base LIMIT 0);
 CREATE VIEW view.no_columns AS SELECT FROM tab.no_columns;
 CREATE MATERIALIZED VIEW view.zz_base WITH (fillfactor = 80, autovacuum_enabled = false) AS SELECT mood, count(*) AS n FROM tab.everything GROUP BY mood;
