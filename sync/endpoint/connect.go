@@ -103,9 +103,9 @@ func (e Endpoint) ConnectReplication(ctx context.Context, application string) (*
 }
 
 // Configured returns the values of settings that the server gives to other
-// sessions of this role in this database: those without the settings of pins.go.
+// sessions of this role in this database: those without the settings of pins.go, time-outs aside.
 func (e Endpoint) Configured(ctx context.Context, application string, names ...string) (map[string]string, error) {
-	config, err := e.config(application, map[string]string{"client_encoding": "UTF8"})
+	config, err := e.config(application, map[string]string{"client_encoding": "UTF8", "statement_timeout": "0", "lock_timeout": "0"})
 	if err != nil {
 		return nil, err
 	}
