@@ -170,7 +170,7 @@ const tablesSQL = `
 		SELECT up.leaf, i.inhparent, up.attached || ' ' || i.xmin::text, up.level + 1 FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent AND p.relispartition
 		JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.parent),
 	above AS (
-		SELECT up.leaf, max(up.attached) AS attached, array_agg(n.nspname::text ORDER BY up.level) AS schemas,
+		SELECT up.leaf, (array_agg(up.attached ORDER BY up.level DESC))[1] AS attached, array_agg(n.nspname::text ORDER BY up.level) AS schemas,
 			array_agg(p.relname::text ORDER BY up.level) AS names
 		FROM up JOIN pg_catalog.pg_class p ON p.oid = up.parent JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace GROUP BY up.leaf)
 	SELECT c.oid, n.nspname, c.relname, above.schemas, above.names, coalesce(above.attached, ''), c.relpersistence = 'p',
