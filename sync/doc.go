@@ -21,7 +21,9 @@
 //   - at most one runner per task exists, and a runner has exactly one duty; another duty means that the runner's context
 //     is cancelled with the new duty as cause, that it is awaited, and that a new runner starts;
 //   - what an operator alters while a task runs (options, connection strings, name) is used from the next attempt or phase
-//     on; a stream, which may run for years, is ended for it and begun anew;
+//     on; a stream, which may run for years, is ended for it and begun anew; a flow limit counts at once, because the one
+//     limiter that all workers of a full phase share reads it for every piece it lets pass;
+//   - percentages never go back, and reach 100 at the end only, whatever is repeated after a fault;
 //   - the names of objects a runner makes on the source are in the catalog before the objects exist, so that a crash
 //     leaves nothing that cannot be found again;
 //   - every change of a task's state goes through catalog.Fire, which refuses what the transition table does not hold.
@@ -31,5 +33,5 @@
 //
 // Failures: a stage returns an error, endpoint.Classify tells what kind. Network faults are retried for ever with a
 // growing pause, permanent ones fail the task at once, all others fail it after retry_limit attempts without progress
-// between them. While it waits to try again the task is in state "fault rectification".
+// between them; to do again what was done before is none. While it waits to try again the task is in state "fault rectification".
 package sync
