@@ -3,6 +3,7 @@ package fullcopy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"pgsyncd/sync/schema"
 
@@ -12,7 +13,8 @@ import (
 // finish does what needs all tables: foreign keys, triggers and the like, materialized views, sequences. Where rows are
 // missing it does what does not need those.
 func (j *job) finish(ctx context.Context, o *objects, plan *schema.Plan, inv *schema.Inventory) error {
-	if err := o.all(ctx, j.dst, PhaseFinish, plan.After); err != nil {
+	before, after := splitAfter(plan.After)
+	if err := o.all(ctx, j.dst, PhaseFinish, before); err != nil {
 		return err
 	}
 	if j.cfg.PopulateMatviews && !o.partial {
@@ -22,10 +24,25 @@ func (j *job) finish(ctx context.Context, o *objects, plan *schema.Plan, inv *sc
 			}
 		}
 	}
+	if err := o.all(ctx, j.dst, PhaseFinish, after); err != nil {
+		return err
+	}
 	if err := j.setSequences(ctx, o, plan.Sequences, inv); err != nil {
 		return err
 	}
 	return o.err()
+}
+
+// splitAfter finds what comes after materialized views are filled: they are filled with the rights of their owner, and event
+// triggers would fire.
+func splitAfter(entries []schema.Entry) (before, after []schema.Entry) {
+	i := slices.IndexFunc(entries, func(e schema.Entry) bool {
+		return e.Desc == "OWNER" || e.Desc == "ACL" || e.Desc == "DEFAULT ACL" || e.Desc == "EVENT TRIGGER"
+	})
+	if i < 0 {
+		return entries, nil
+	}
+	return entries[:i], entries[i:]
 }
 
 // populate is what fills a materialized view.
