@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"pgsyncd/sync/fullcopy"
+	"pgsyncd/sync/schema"
 	"pgsyncd/testenv"
 )
 
-// Before 14 there are no ranges of ctid, before 13 other names of snapshot functions, and partition trees cannot be published
-// whole.
-func TestVersions(t *testing.T) {
+// newerClients puts pg_dump of the newest versions into PATH.
+func newerClients(t *testing.T) {
+	t.Helper()
 	path := os.Getenv("PATH")
 	for _, v := range []string{"17", "18"} {
 		bin, err := testenv.ClientBin(t.Context(), v)
@@ -22,6 +23,12 @@ func TestVersions(t *testing.T) {
 		path = bin + ":" + path
 	}
 	t.Setenv("PATH", path)
+}
+
+// Before 14 there are no ranges of ctid, before 13 other names of snapshot functions, and partition trees cannot be published
+// whole.
+func TestVersions(t *testing.T) {
+	newerClients(t)
 	for _, c := range []struct{ from, to string }{
 		{"10", "11"}, {"11", "15"}, {"12", "12"}, {"13", "14"}, {"14", "16"}, {"16", "17"}, {"17", "18"}, {"18", "18"},
 	} {
@@ -60,6 +67,30 @@ func TestVersions(t *testing.T) {
 			}
 			w.follow(t)
 			testenv.MustEqual(t, w.src, w.dst)
+		})
+	}
+}
+
+// Colliding rows, filters and large objects need nothing that the oldest destinations lack.
+func TestVersionsMapped(t *testing.T) {
+	newerClients(t)
+	for _, c := range []struct{ from, to string }{{"9.5", "9.5"}, {"9.6", "10"}, {"10", "12"}, {"13", "18"}, {"18", "18"}} {
+		t.Run(c.from+" to "+c.to, func(t *testing.T) {
+			w := setup(t, "")
+			w.source, w.destination = testenv.Start(t, testenv.Config{Version: c.from}), testenv.Start(t, testenv.Config{Version: c.to})
+			w.from, w.to = "postgres", "postgres"
+			w.cfg.Source, w.cfg.Destination = parse(t, w.source.ConnString(w.from)), parse(t, w.destination.ConnString(w.to))
+			w.source.Exec(t, w.from, lobs+`
+				CREATE SCHEMA s1; CREATE TABLE s1.t (id bigserial PRIMARY KEY, t text); INSERT INTO s1.t SELECT i, 'one' FROM generate_series(1, 5000) i;
+				CREATE SCHEMA s2; CREATE TABLE s2.t (id bigint, t text); INSERT INTO s2.t SELECT i, 'two' FROM generate_series(4001, 9000) i;`)
+			w.src, w.dst = w.source.Connect(t, w.from), w.destination.Connect(t, w.to)
+			w.cfg.LargeObjects = true
+			w.cfg.Selection.Map.Schemas = []schema.SchemaMap{{From: "s1", To: "one"}, {From: "s2", To: "one"}}
+			w.cfg.Selection.Rules = []schema.TableRule{{Table: schema.Name{Schema: "s2", Name: "t"}, Where: "t.id <= 8000"}}
+			w.run(t)
+			w.sameRows(t, "SELECT * FROM s1.t UNION ALL SELECT * FROM s2.t WHERE id BETWEEN 5001 AND 8000", "SELECT * FROM one.t")
+			equal(t, "ignored", w.report.tables[schema.Name{Schema: "s2", Name: "t"}].RowsIgnored, int64(1000))
+			w.sameRows(t, lobRows, lobRows)
 		})
 	}
 }
