@@ -387,6 +387,17 @@ func TestSettingsOfServers(t *testing.T) {
 	}
 }
 
+func TestUnknownEncodingOnBothSides(t *testing.T) {
+	t.Parallel()
+	c := testenv.Start(t, testenv.Config{InitArgs: []string{"--encoding=SQL_ASCII", "--locale=C"}})
+	f := setup(t, c, c)
+	if open := f.open(); open["encoding"].Outcome != precheck.ToConfirm || len(open) != 1 {
+		t.Errorf("with a stream: %v", open)
+	}
+	f.in.Incremental = false
+	f.mustPass()
+}
+
 func TestStandbys(t *testing.T) {
 	t.Parallel()
 	primary := testenv.Start(t, testenv.Config{})
