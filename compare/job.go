@@ -47,6 +47,9 @@ func (j *job) connect(ctx context.Context) (_ *sides, err error) {
 	if j.run.Type == TypeRows {
 		return s, nil
 	}
+	if err := endpoint.Verbatim(ctx, s.source.PgConn(), s.destination.PgConn()); err != nil {
+		return nil, err
+	}
 	a, err := schema.ServerVersion(ctx, s.source)
 	if err != nil {
 		return nil, err

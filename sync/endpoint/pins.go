@@ -83,6 +83,22 @@ func pinSession(ctx context.Context, conn *pgconn.PgConn) error {
 	return nil
 }
 
+// Verbatim makes sessions pass text on as it is stored if none of their databases knows in which encoding that is. A
+// conversion would refuse what is not UTF8.
+func Verbatim(ctx context.Context, conns ...*pgconn.PgConn) error {
+	for _, c := range conns {
+		if c.ParameterStatus("server_encoding") != "SQL_ASCII" {
+			return nil
+		}
+	}
+	for _, c := range conns {
+		if _, err := c.Exec(ctx, "SET client_encoding = 'SQL_ASCII'").ReadAll(); err != nil {
+			return fmt.Errorf("session settings: %w", err)
+		}
+	}
+	return nil
+}
+
 // reportedVersion is server_version_num / 100 from what the server reported at
 // start-up, such as "15.8 (Debian 15.8-1)", "9.6.24" or "18beta1"; 0 when that
 // is unintelligible.

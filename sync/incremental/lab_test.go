@@ -47,8 +47,13 @@ func setup(t *testing.T, ddl string) *lab {
 
 func setupOn(t *testing.T, src, dst *testenv.Cluster, ddl string) *lab {
 	t.Helper()
-	l := &lab{T: t, src: src, dst: dst, report: &recorder{tables: map[string][4]int64{}}}
-	l.srcDB, l.dstDB = src.Database(t), dst.Database(t)
+	return setupIn(t, src, dst, src.Database(t), dst.Database(t), ddl)
+}
+
+// setupIn works in databases that are there.
+func setupIn(t *testing.T, src, dst *testenv.Cluster, srcDB, dstDB, ddl string) *lab {
+	t.Helper()
+	l := &lab{T: t, src: src, dst: dst, srcDB: srcDB, dstDB: dstDB, report: &recorder{tables: map[string][4]int64{}}}
 	l.s, l.d = src.Connect(t, l.srcDB), dst.Connect(t, l.dstDB)
 	l.source(ddl)
 	l.destination(ddl)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -32,8 +33,9 @@ type source struct {
 	watch   *watcher      // likewise
 }
 
-// openSource checks that the slot continues at the given position and starts streaming.
-func openSource(ctx context.Context, cfg Config, at ledger.Position, w *watcher, c *counters) (_ *source, err error) {
+// openSource checks that the slot continues at the destination's position and starts streaming.
+func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *counters) (_ *source, err error) {
+	at := dst.position
 	control, err := cfg.Source.Connect(ctx, "pgsyncd "+cfg.Task+" source")
 	if err != nil {
 		return nil, err
@@ -50,6 +52,9 @@ func openSource(ctx context.Context, cfg Config, at ledger.Position, w *watcher,
 		return nil, err
 	}
 	if err := sameSystem(ctx, replication, at); err != nil {
+		return nil, err
+	}
+	if err := endpoint.Verbatim(ctx, replication, dst.pg); err != nil {
 		return nil, err
 	}
 	if err := s.inspect(ctx, cfg, at, c); err != nil {

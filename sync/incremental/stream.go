@@ -47,7 +47,7 @@ func (s *Stream) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	src, err := openSource(ctx, s.cfg, dst.position, newWatcher(s.cfg, copied), s.counters)
+	src, err := openSource(ctx, s.cfg, dst, newWatcher(s.cfg, copied), s.counters)
 	if err != nil {
 		return err
 	}

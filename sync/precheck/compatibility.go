@@ -105,9 +105,6 @@ func encoding(ctx context.Context, e *env) (finding, error) {
 	a, b := src.Encoding, dst.Encoding
 	recreate := fmt.Sprintf("CREATE DATABASE … TEMPLATE template0 ENCODING '%s' …;", a)
 	switch {
-	case a == "SQL_ASCII" && b == a && e.in.Incremental:
-		return confirm("both are SQL_ASCII: the copy takes any bytes, the stream stops at a row whose text is not valid in UTF8",
-			"Confirm that all text written while the task runs is valid in UTF8, or use MODE FULL.")
 	case a == b || a != "SQL_ASCII" && b == "UTF8":
 		return passed("%s to %s", a, b)
 	case a == "SQL_ASCII":
