@@ -79,8 +79,13 @@ func (v *validator) targets() {
 	}
 	for _, x := range v.inv.Sequences {
 		if x.OwnedBy != nil {
-			if t := v.inv.Table(*x.OwnedBy); t != nil && tables[t.Target] != t {
+			t := v.inv.Table(*x.OwnedBy)
+			switch {
+			case t == nil || t.column(x.OwnerColumn) == nil:
+			case tables[t.Target] != t:
 				continue // shares the sequence of the first table
+			case t.Target.Schema != x.Target.Schema:
+				v.fail("sequence", x.Name, "belongs to table %s and must go to its schema %s", t.Name, Name{Name: t.Target.Schema})
 			}
 		}
 		other("sequence", x.Name, x.Target)

@@ -119,6 +119,9 @@ func TestValidate(t *testing.T) {
 		"shape of two": {schema.Selection{Tables: names("a.t", "a.wider"), Map: schema.Mapping{Relations: relationMap("a.t", "x.t", "a.wider", "x.t")}}, []string{
 			`table "a"."wider" cannot share table "x"."t" of the destination with "a"."t": column "w" is in "a"."wider" only`,
 		}, ""},
+		"owned sequence": {schema.Selection{Tables: names("a.t"), Map: schema.Mapping{Relations: relationMap("a.t_id_seq", "x.s")}}, []string{
+			`sequence "a"."t_id_seq" belongs to table "a"."t" and must go to its schema "a"`,
+		}, ""},
 		"kinds": {schema.Selection{Schemas: []string{"a"}, Map: schema.Mapping{Relations: relationMap("a.view", "a.t", "a.mat", "a.x", "a.seq", "a.x")}}, []string{
 			`view "a"."view" would have the name of table "a"."t" in the destination: "a"."t"`, `sequence "a"."seq" would have the name of "a"."mat" in the destination: "a"."x"`,
 		}, ""},
