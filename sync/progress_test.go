@@ -127,6 +127,39 @@ func TestProgressWeighsTables(t *testing.T) {
 	}
 }
 
+// TestRepetitionIsNoWork: what is done again up to the same fault is no progress, and what comes after it is.
+func TestRepetitionIsNoWork(t *testing.T) {
+	t.Parallel()
+	f := newFigures(catalog.Status{}, nil)
+	attempt := func(reached fullcopy.TableState, bytes int64) {
+		f.Object(fullcopy.ObjectProgress{Type: "TABLE", Name: `"s"."a"`, State: fullcopy.ObjectCreated})
+		f.Object(fullcopy.ObjectProgress{Type: "VIEW", Name: `"s"."v"`, State: fullcopy.ObjectFailed})
+		for _, state := range []fullcopy.TableState{fullcopy.TablePending, fullcopy.TableCopying, reached} {
+			f.Table(table("a", state, 1000, 0, bytes))
+		}
+	}
+	attempt(fullcopy.TableCopying, 500)
+	if f.work() == 0 {
+		t.Error("the first attempt has done nothing")
+	}
+	for _, c := range []struct {
+		reached fullcopy.TableState
+		bytes   int64
+		worked  bool
+	}{
+		{fullcopy.TableCopying, 500, false},
+		{fullcopy.TableFailed, 400, false},
+		{fullcopy.TableCopying, 501, true},
+		{fullcopy.TableCopied, 501, true},
+		{fullcopy.TableCopied, 501, false},
+	} {
+		before := f.work()
+		if attempt(c.reached, c.bytes); f.work() > before != c.worked {
+			t.Errorf("%+v: work from %d to %d", c, before, f.work())
+		}
+	}
+}
+
 // TestObjectNames: quotes stand only where they are needed.
 func TestObjectNames(t *testing.T) {
 	t.Parallel()

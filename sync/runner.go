@@ -17,6 +17,8 @@ import (
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/precheck"
 	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // runner performs one duty of one task. The first group of fields is set before its goroutine starts and safe to read from
@@ -286,6 +288,7 @@ func (r *runner) explain(err error) catalog.Change {
 	var conflict *incremental.ConflictError
 	var objects *fullcopy.ObjectsError
 	var tables *fullcopy.TablesError
+	var server *pgconn.PgError
 	var d interface {
 		Detail() string
 		Hint() string
@@ -308,6 +311,10 @@ func (r *runner) explain(err error) catalog.Change {
 	case beyondResuming(err):
 		ch.Hint = fmt.Sprintf("The task cannot go on from where it was: STOP SYNC TASK %[1]s FORCE; DROP SYNC TASK %[1]s; "+
 			"empty the destination and create the task again.", quoteTask(r.task.Name))
+	case errors.As(err, &server) && (server.Code == "22021" || server.Code == "22P05"): // character_not_in_repertoire, untranslatable_character
+		ch.Detail = server.Detail
+		ch.Hint = "A value of the source holds bytes that are no text in the encoding of the destination. Find and correct it; what is in the WAL already " +
+			"stays as it is, so where the stream meets it, the task has to begin anew afterwards."
 	case errors.As(err, &d):
 		ch.Detail, ch.Hint = d.Detail(), d.Hint()
 	default:
