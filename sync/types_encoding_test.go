@@ -43,7 +43,7 @@ func TestValuesOfEncodings(t *testing.T) {
 		{"UTF8", "LATIN1", "ö", "ö", umlaut, "to confirm", ""},
 		{"UTF8", "LATIN1", "ö", "€", umlaut, "to confirm", "in encoding"},
 		{"UTF8", "LATIN1", "€", "", "", "to confirm", "in encoding"},
-		{"SQL_ASCII", "SQL_ASCII", umlaut + "\xc3", "ö", umlaut + "\xc3", "to confirm", ""},
+		{"SQL_ASCII", "SQL_ASCII", umlaut + "\xc3", umlaut + "\xc3", umlaut + "\xc3", "passed", ""},
 		{"SQL_ASCII", "UTF8", "ö", "ß", "ö", "to confirm", ""},
 		{"SQL_ASCII", "UTF8", umlaut, "", "", "to confirm", "invalid byte sequence"},
 		{"SQL_ASCII", "UTF8", "ö", umlaut, "ö", "to confirm", "invalid byte sequence"},

@@ -31,6 +31,7 @@ INSERT INTO tab.tree VALUES (1, 2), (2, 3), (3, 1);
 INSERT INTO tab.hen VALUES (1, 1); INSERT INTO tab.egg VALUES (1, 1);
 INSERT INTO part.orders (at, kind, amount, note) SELECT '2018-01-01 12:00+00'::timestamptz + i * interval '40 days', (ARRAY['sad', 'ok', NULL, 'it''s']::typ.mood[])[1 + i % 4], i, 'note ' || i
   FROM generate_series(1, 60) i WHERE i % 4 < 3 OR i < 40;
+INSERT INTO part.orders (at, kind, note) SELECT '2020-02-02+00', 'ok', i FROM generate_series(1, 20) i;
 INSERT INTO part.by_expression VALUES ('Abc', 1), ('k', 2);
 INSERT INTO part.foreign_default VALUES (1, true);
 INSERT INTO part.keyed SELECT i, i FROM generate_series(50, 150, 10) i;
@@ -41,5 +42,6 @@ SELECT nextval('tab.small'), nextval('tab.small'), nextval('tab.used_up'), nextv
 SELECT setval(pg_get_serial_sequence('tab.everything', 'id'), 5000, false);
 REFRESH MATERIALIZED VIEW view.zz_base; REFRESH MATERIALIZED VIEW view.aa_top; REFRESH MATERIALIZED VIEW view.by_key; REFRESH MATERIALIZED VIEW view.clustered;
 RESET session_replication_role;
+ANALYZE tab.everything, part.orders;
 SELECT lo_from_bytea(4711, '\x00ff00'), lo_from_bytea(4712, ''), lo_from_bytea(4000000000, convert_to(repeat('large', 100000), 'UTF8'));
 COMMENT ON LARGE OBJECT 4711 IS 'large; object';
