@@ -51,7 +51,7 @@ func (o *objects) createTogether(ctx context.Context, conn *pgx.Conn, entries []
 	for _, e := range entries {
 		switch {
 		case o.marks.has(e.Key()) || o.marks.has(existedPrefix+e.Key()):
-		case e.Refused != "":
+		case o.obstacle(e) != "":
 			return false
 		default:
 			fresh, steps = append(fresh, e), append(steps, step{e.Key(), e.Definition})

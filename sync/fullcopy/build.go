@@ -129,7 +129,7 @@ const indexPrefix = "INDEX OF "
 func (b *builder) prepare(ctx context.Context, e *schema.Entry) error {
 	key := indexPrefix + e.Key()
 	switch {
-	case e.UsingIndex == "" || e.Refused != "" || b.marks.has(e.Key()) || b.marks.has(existedPrefix+e.Key()):
+	case e.UsingIndex == "" || b.obstacle(*e) != "" || b.marks.has(e.Key()) || b.marks.has(existedPrefix+e.Key()):
 		return nil
 	case b.marks.has(key):
 		e.Definition = e.UsingIndex
@@ -163,9 +163,8 @@ func (b *builder) progress(n int) {
 	b.cfg.Report.Phase(PhaseIndexes, int(b.done.Add(int64(n))), b.total)
 }
 
-func statistics(u *unit) step {
-	return step{"STATISTICS OF " + u.name.String(), "ANALYZE " + u.name.String()}
-}
+// statistics gathers those of a unit's table. The mark says to other tasks that this one is done with the table.
+func statistics(u *unit) step { return step{statisticsKey(u.name), "ANALYZE " + u.name.String()} }
 
 // analyze gathers statistics. There are values that a server stores but cannot analyze; rows do not depend on it.
 func (b *builder) analyze(ctx context.Context, conn *pgx.Conn, u *unit) error {
@@ -176,7 +175,7 @@ func (b *builder) analyze(ctx context.Context, conn *pgx.Conn, u *unit) error {
 	err := b.once(ctx, conn, s.key, s.sql)
 	if err != nil && concernsTable(err) {
 		b.log.Warn("the destination cannot gather statistics", "table", u.name.String(), "error", err)
-		return nil
+		return b.once(ctx, conn, s.key, "")
 	}
 	return err
 }

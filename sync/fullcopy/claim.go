@@ -17,6 +17,9 @@ func claimKey(table schema.Name) string { return ledger.ClaimPrefix + table.Stri
 // unitKey is what a finished unit is called in the ledger; table is the destination's.
 func unitKey(table schema.Name) string { return ledger.UnitPrefix + table.String() }
 
+// statisticsKey marks in the ledger that a unit's table has its indexes, constraints and statistics.
+func statisticsKey(table schema.Name) string { return "STATISTICS OF " + table.String() }
+
 // UnitError says why a table may not be filled.
 type UnitError struct {
 	Table  schema.Name
@@ -92,13 +95,15 @@ func (j *job) claim(ctx context.Context, tx pgx.Tx, u *unit, truncate bool) erro
 	return nil
 }
 
-// claims tells how many other tasks have put rows into the unit's table, whether one of them is not done, and whether this
-// task has a mark of its own.
-func (j *job) claims(ctx context.Context, tx pgx.Tx, u *unit) (others int, busy, mine bool, err error) {
-	err = tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE o.task <> $2::uuid),
-			coalesce(bool_or(o.task <> $2::uuid AND c.task IS NULL), false), coalesce(bool_or(o.task = $2::uuid), false)
-		FROM pgsyncd.objects o LEFT JOIN pgsyncd.copied c ON c.task = o.task AND c.unit = $3
-		WHERE o.key = $1`, claimKey(u.name), j.cfg.Task, unitKey(u.name)).Scan(&others, &busy, &mine)
+// claims tells how many other tasks have put rows into the unit's table, whether one of them is not done with it, indexes
+// included, and whether this task has a mark of its own.
+func (j *job) claims(ctx context.Context, q ledger.Querier, u *unit) (others int, busy, mine bool, err error) {
+	err = q.QueryRow(ctx, `SELECT count(*) FILTER (WHERE o.task <> $2::uuid),
+			coalesce(bool_or(o.task <> $2::uuid AND (c.task IS NULL OR s.task IS NULL)), false), coalesce(bool_or(o.task = $2::uuid), false)
+		FROM pgsyncd.objects o
+		LEFT JOIN pgsyncd.copied c ON c.task = o.task AND c.unit = $3
+		LEFT JOIN pgsyncd.objects s ON s.task = o.task AND s.key = $4
+		WHERE o.key = $1`, claimKey(u.name), j.cfg.Task, unitKey(u.name), statisticsKey(u.name)).Scan(&others, &busy, &mine)
 	if err != nil {
 		err = fmt.Errorf("read claims on table %s: %w", u.name, err)
 	}

@@ -38,75 +38,102 @@ SELECT c.oid, count(i.indexrelid) > 0, coalesce(bool_or(NOT i.indimmediate), fal
  WHERE c.oid = ANY ($1)
  GROUP BY c.oid`
 
-type uniqueness struct{ unique, deferrable, ruled bool }
-
-func (j *job) readUniqueness(ctx context.Context, dest *schema.Inventory) (map[uint32]uniqueness, error) {
-	oids := make([]uint32, len(dest.Tables))
-	for i, t := range dest.Tables {
-		oids[i] = t.OID
-	}
-	found := map[uint32]uniqueness{}
-	rows, err := j.dst.Query(ctx, uniqueSQL, oids)
-	if err == nil {
-		var oid uint32
-		var u uniqueness
-		_, err = pgx.ForEachRow(rows, []any{&oid, &u.unique, &u.deferrable, &u.ruled}, func() error { found[oid] = u; return nil })
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read unique indexes of the destination: %w", err)
-	}
-	return found, nil
+// collisions is what must be known and done about units whose rows may collide with others.
+type collisions struct {
+	*objects
+	dest  *schema.Inventory
+	early map[schema.Name][]schema.Entry // unique indexes and constraints, by source table
 }
 
-// prepareCollisions makes, for units whose rows may collide with others, every unique index and constraint before the rows, so
-// that what collides is found row by row, and decides how the rows come. Units for which that fails are refused: whatever
-// was added to the table could not be told from the rest any more.
-func (j *job) prepareCollisions(ctx context.Context, o *objects, plan *schema.Plan, dest *schema.Inventory, units []*unit) error {
-	units = slices.DeleteFunc(slices.Clone(units), func(u *unit) bool { return !u.meets() })
-	if len(units) == 0 {
-		return nil
-	}
-	early := map[schema.Name][]schema.Entry{}
+func newCollisions(o *objects, plan *schema.Plan, dest *schema.Inventory) *collisions {
+	c := &collisions{objects: o, dest: dest, early: map[schema.Name][]schema.Entry{}}
 	for _, e := range o.wanted(slices.Concat(plan.Indexes, plan.Constraints)) {
 		if e.Desc == "CONSTRAINT" || strings.HasPrefix(e.Definition, "CREATE UNIQUE INDEX") {
-			early[e.Table] = append(early[e.Table], e)
+			c.early[e.Table] = append(c.early[e.Table], e)
 		}
 	}
-	for _, u := range units {
-		for _, f := range u.feeds {
-			for _, e := range early[f.source.Name] {
-				if err := o.create(ctx, j.dst, e); err != nil {
-					return err
-				}
-				if cause := o.failure(e); cause != nil && !u.failed.Swap(true) {
-					j.tables.refuse(u, fmt.Errorf("copy %s: %s %s could not be made before the rows: %w", u.name, strings.ToLower(e.Desc), e.Tag, cause))
-				}
+	return c
+}
+
+// prepare makes every unique index and constraint of a unit before its rows, so that what collides is found row by row, and
+// decides how the rows come. A *UnitError says that they must not: what was added to the table could not be told from the
+// rest any more. Where others have been copying into the table this has to wait until they are done, indexes included: theirs
+// may have the same names.
+func (c *collisions) prepare(ctx context.Context, conn *pgx.Conn, u *unit) error {
+	if !u.fresh {
+		_, busy, _, err := c.claims(ctx, conn, u)
+		switch {
+		case err != nil:
+			return err
+		case busy:
+			return errBusy
+		}
+	}
+	for _, f := range u.feeds {
+		for _, e := range c.early[f.source.Name] {
+			if err := c.create(ctx, conn, e); err != nil {
+				return err
+			}
+			if cause := c.failure(e); cause != nil {
+				reason := fmt.Sprintf("lacks %s, which could not be made before the rows: %v", progressOf(e).Name, cause)
+				return &UnitError{u.name, reason, "Remove what is in the way."}
 			}
 		}
 	}
-	found, err := j.readUniqueness(ctx, dest)
-	if err != nil {
-		return err
+	return c.inspect(ctx, conn, u)
+}
+
+// inspect looks at what the rows may collide under.
+func (c *collisions) inspect(ctx context.Context, conn *pgx.Conn, u *unit) error {
+	members := map[uint32]*schema.Table{}
+	var oids []uint32
+	for i := range c.dest.Tables {
+		if t := &c.dest.Tables[i]; topmost(c.dest, t).Name == u.name {
+			members[t.OID], oids = t, append(oids, t.OID)
+		}
 	}
-	for _, u := range units {
-		tolerant := j.cfg.Conflicts == ConflictsIgnore
-		for i := range dest.Tables {
-			t := &dest.Tables[i]
-			if topmost(dest, t).Name != u.name {
-				continue
-			}
-			is := found[t.OID]
-			if is.deferrable && !u.failed.Swap(true) {
-				j.tables.refuse(u, &UnitError{
-					t.Name, "has a deferrable constraint, which is not checked while rows are copied, and rows of several tables could collide under it",
-					"Make the constraint NOT DEFERRABLE.",
-				})
-			}
-			u.whole = u.whole || is.unique
+	tolerant := c.cfg.Conflicts == ConflictsIgnore
+	var oid uint32
+	var unique, deferrable, ruled, refused bool
+	rows, err := conn.Query(ctx, uniqueSQL, oids)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&oid, &unique, &deferrable, &ruled}, func() error {
+			u.whole, refused = u.whole || unique, refused || deferrable
 			// Partitioned tables know ON CONFLICT since 11.
-			tolerant = tolerant && !is.ruled && (t.Kind != schema.KindPartitioned || j.destinationVersion >= 110000)
+			tolerant = tolerant && !ruled && (members[oid].Kind != schema.KindPartitioned || c.destinationVersion >= 110000)
+			return nil
+		})
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("read unique indexes of the destination: %w", err)
+	case refused:
+		return &UnitError{
+			u.name, "has a deferrable constraint, which is not checked while rows are copied, and rows of several tables could collide under it",
+			"Make the constraint NOT DEFERRABLE.",
 		}
-		u.staged = u.whole && tolerant
+	}
+	u.staged = u.whole && tolerant
+	return nil
+}
+
+// prepareFresh prepares the units that are filled by this task alone, before it is known how their rows are divided among the
+// loaders. Where rows are added they come in one piece anyway, and the loader prepares the unit when its turn comes.
+func (c *collisions) prepareFresh(ctx context.Context, units []*unit) error {
+	for _, u := range units {
+		if !u.fresh || !u.meets() {
+			continue
+		}
+		err := c.prepare(ctx, c.dst, u)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && !concernsTable(err):
+			return fmt.Errorf("prepare table %s: %w", u.name, err)
+		case err != nil:
+			u.failed.Store(true)
+			c.tables.refuse(u, fmt.Errorf("copy %s: %w", u.name, err))
+		}
 	}
 	return nil
 }

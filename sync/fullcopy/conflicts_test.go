@@ -187,3 +187,23 @@ func wasCut(t *testing.T, cut <-chan struct{}, err error) {
 		t.Fatal("the cut was not noticed")
 	}
 }
+
+// A task that adds rows waits until the one that fills the table has its indexes too: their names may be the same.
+func TestAppendWaitsForIndexes(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)")
+	w.run(t)
+	exec(t, w.dst, "ALTER TABLE a DROP CONSTRAINT a_pkey")
+	exec(t, w.dst, "UPDATE pgsyncd.objects SET key = 'not ' || key WHERE key LIKE 'STATISTICS OF %'") // as in the middle of indexes
+	second := *w
+	second.cfg.Task, second.cfg.ExistingObjects = newTask(), fullcopy.ExistingAppend
+	told := w.report.phase(func(p string) bool { return strings.Contains(p, "waiting for another task") })
+	wait := second.background(t.Context())
+	<-told
+	equal(t, "constraints", value[int](t, w.dst, "SELECT count(*) FROM pg_constraint WHERE conname = 'a_pkey'"), 0)
+	exec(t, w.dst, "UPDATE pgsyncd.objects SET key = substr(key, 5) WHERE key LIKE 'not STATISTICS OF %'")
+	if err := wait(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "rows", value[int](t, w.dst, "SELECT count(*) FROM a"), 1)
+}

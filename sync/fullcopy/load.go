@@ -29,8 +29,9 @@ var errMoved = errors.New("the table was rewritten after the snapshot")
 // loader copies the rows of one round.
 type loader struct {
 	*job
-	snap   *snapshot
-	copied func(*unit) // called once for every unit whose rows are committed
+	snap       *snapshot
+	collisions *collisions
+	copied     func(*unit) // called once for every unit whose rows are committed
 }
 
 // run copies all loads over cfg.Workers pairs of connections. A table whose rows are refused does not keep the others from
@@ -107,7 +108,7 @@ func (p *pair) work(ctx context.Context, w *load) error {
 		}
 	}
 	err := poll(ctx, busyInterval, func() (bool, error) {
-		err := p.transfer(ctx, w)
+		err := p.attempt(ctx, w)
 		if errors.Is(err, errBusy) && !p.destination.IsClosed() {
 			p.cfg.Report.Phase(PhaseData+": waiting for another task to copy into "+w.unit.name.String(), 0, 0)
 			return false, nil
@@ -134,6 +135,16 @@ func (p *pair) work(ctx context.Context, w *load) error {
 		p.tables.refuse(w.unit, err)
 	}
 	return nil
+}
+
+// attempt prepares the unit where that could not be done before, and brings the rows.
+func (p *pair) attempt(ctx context.Context, w *load) error {
+	if !w.unit.fresh {
+		if err := p.collisions.prepare(ctx, p.destination, w.unit); err != nil {
+			return err
+		}
+	}
+	return p.transfer(ctx, w)
 }
 
 // transfer brings the rows of a load in one transaction. Whoever took the task over is found out at its end: the check locks

@@ -44,8 +44,9 @@ func TestFailuresDoNotSpread(t *testing.T) {
 	for _, f := range objectsError(t, err).Failures {
 		failed[f.Type+" "+f.Name] = true
 	}
-	equal(t, "failures", failed, map[string]bool{`TYPE "public"."mood"`: true, `TABLE "public"."moody"`: true, `TABLE "public"."filled"`: true,
-		`VIEW "public"."over_filled"`: true})
+	equal(t, "failures", failed, map[string]bool{
+		`TYPE "public"."mood"`: true, `TABLE "public"."moody"`: true, `TABLE "public"."filled"`: true, `VIEW "public"."over_filled"`: true,
+	})
 	testenv.MustEqual(t, w.src, w.dst, "public.free", "public.checked")
 	states := w.objectStates()
 	for object, want := range map[string]fullcopy.ObjectState{

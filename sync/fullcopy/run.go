@@ -15,7 +15,6 @@ import (
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 // job is one call of Run.
@@ -267,101 +266,6 @@ func (j *job) createBefore(ctx context.Context, o *objects, archive *schema.Arch
 		}
 	}
 	return o.all(ctx, j.dst, PhaseStructure, plan.Before)
-}
-
-// fill copies the rows and builds what belongs to single tables. It gives the source free as soon as the rows are in.
-func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *snapshot, a *anchor,
-	copied map[string]pglogrepl.LSN, out func(schema.Name) bool,
-) error {
-	dest, err := j.readDestination(ctx, a.inv)
-	if err != nil {
-		return err
-	}
-	units := j.makeUnits(a.inv, dest, snap.lsn, func(n schema.Name) bool { return !out(n) })
-	if err := j.findBlocked(ctx, dest, units); err != nil {
-		return err
-	}
-	if err := j.checkPolicies(ctx, a.conn, dest, units); err != nil {
-		return err
-	}
-	j.tables.expect(units)
-	broken := o.broken(plan, a.inv)
-	var missing, ready []*unit
-	for _, u := range units {
-		lsn, done := copied[unitKey(u.name)]
-		switch {
-		case done:
-			u.lsn, ready = lsn, append(ready, u)
-		case broken[u.name] != nil:
-			j.tables.wait(u, broken[u.name])
-		case u.misfit != nil:
-			j.tables.refuse(u, fmt.Errorf("copy %s: %w", u.name, u.misfit))
-		default:
-			missing = append(missing, u)
-		}
-	}
-	if err := j.prepareCollisions(ctx, o, plan, dest, missing); err != nil {
-		return err
-	}
-	loads, err := j.makeLoads(ctx, a.conn, missing)
-	if err != nil {
-		return err
-	}
-	if err := j.claimParted(ctx, loads); err != nil {
-		return err
-	}
-	var lobs *largeObjects
-	if j.cfg.LargeObjects && j.cfg.Selection.All {
-		if lobs, err = o.openLargeObjects(ctx, snap); err != nil {
-			return err
-		}
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	b := newBuilder(o, plan, group)
-	defer b.close(ctx)
-	if lobs != nil {
-		group.Go(func() error {
-			defer lobs.close(ctx)
-			return lobs.run(ctx)
-		})
-	}
-	for _, u := range ready {
-		j.tables.copied(u)
-		b.start(ctx, u)
-	}
-	group.Go(func() error {
-		defer snap.close(ctx)
-		defer a.close(ctx)
-		l := &loader{job: j, snap: snap, copied: func(u *unit) { b.start(ctx, u) }}
-		return l.run(ctx, loads)
-	})
-	return group.Wait()
-}
-
-// claimParted claims the units whose rows come in several transactions, before the first of these.
-func (j *job) claimParted(ctx context.Context, loads []*load) error {
-	claimed := map[*unit]bool{}
-	for _, l := range loads {
-		if l.alone || claimed[l.unit] {
-			continue
-		}
-		claimed[l.unit] = true
-		err := pgx.BeginFunc(ctx, j.dst, func(tx pgx.Tx) error {
-			if err := j.claim(ctx, tx, l.unit, false); err != nil {
-				return err
-			}
-			return ledger.Check(ctx, tx, j.cfg.Task, j.fence)
-		})
-		if err != nil && concernsTable(err) && ctx.Err() == nil {
-			l.unit.failed.Store(true)
-			j.tables.refuse(l.unit, fmt.Errorf("copy %s: %w", l.unit.name, err))
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("prepare table %s: %w", l.unit.name, err)
-		}
-	}
-	return nil
 }
 
 // tellLeftOut reports what is in the source and will not be in the destination. A table may be among it only because of what it
