@@ -80,6 +80,11 @@ func (a *applier) lookUp(ctx context.Context, r *relation) (*target, error) {
 		plain, taken := a.cfg.Selection.TargetColumn(c.name, r.name, above...)
 		t.columns = append(t.columns, targetColumn{plain: plain, omitted: !taken})
 	}
+	for _, c := range a.cfg.Selection.ColumnRules(r.name, above...) {
+		if !slices.ContainsFunc(r.columns, func(own column) bool { return own.name == c.Name }) {
+			t.absent = append(t.absent, c)
+		}
+	}
 	return t, a.dst.describe(ctx, t)
 }
 

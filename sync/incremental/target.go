@@ -1,6 +1,7 @@
 package incremental
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,8 +22,9 @@ type target struct {
 	only     string // "ONLY " where children must not be touched
 	root     bool   // it stands in for the missing partition that the relation is
 	columns  []targetColumn
-	extra    []string      // quoted names of columns that the relation does not have and that are not computed
-	after    pglogrepl.LSN // changes of transactions that committed before are in the copy already
+	absent   []schema.ColumnRule // columns that are selected and that the relation does not have
+	extra    []string            // quoted names of columns that the relation does not have and that are not computed
+	after    pglogrepl.LSN       // changes of transactions that committed before are in the copy already
 
 	key    []int // columns that address a row, nil: the whole row does, or nothing
 	whole  bool  // rows are addressed by all their columns
@@ -148,6 +150,14 @@ func (s *session) describeColumns(ctx context.Context, t *target) error {
 		}
 		delete(there, own.plain)
 		*own = c
+	}
+	for _, c := range t.absent {
+		// The source does not send what the destination computes too. Anything else may well be there under another name.
+		if own, ok := there[cmp.Or(c.As, c.Name)]; ok && !own.generated {
+			return permanentf("the source does not send column %s, which is selected: it was renamed or dropped there; "+
+				"if it was dropped, drop column %s in the destination too, else reset the task",
+				pgx.Identifier{c.Name}.Sanitize(), own.name)
+		}
 	}
 	t.extra = nil
 	for _, c := range there {

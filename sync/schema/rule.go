@@ -7,6 +7,14 @@ func (s Selection) TargetColumn(column string, table Name, ancestors ...Name) (t
 	return s.rule(append([]Name{table}, ancestors...)...).column(column)
 }
 
+// ColumnRules returns the columns that are taken of a table by their names, none where all are; ancestors as for TargetColumn.
+func (s Selection) ColumnRules(table Name, ancestors ...Name) []ColumnRule {
+	if r := s.rule(append([]Name{table}, ancestors...)...); r != nil {
+		return r.Columns
+	}
+	return nil
+}
+
 // Where returns the condition on the rows of a table, empty for all of them; ancestors as for TargetColumn.
 func (s Selection) Where(table Name, ancestors ...Name) string {
 	if r := s.rule(append([]Name{table}, ancestors...)...); r != nil {
