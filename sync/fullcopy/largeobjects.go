@@ -106,7 +106,7 @@ SELECT m.oid, %s,
                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(t.rolname) END,
                               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
                   FROM pg_catalog.aclexplode(m.lomacl) a
-                  JOIN pg_catalog.pg_roles f ON f.oid = a.grantor AND NOT f.rolsuper
+                  JOIN pg_catalog.pg_roles f ON f.oid = a.grantor AND (a.grantor = m.lomowner OR NOT f.rolsuper)
                   LEFT JOIN pg_catalog.pg_roles t ON t.oid = a.grantee
                  WHERE a.grantee <> m.lomowner AND cardinality($2::text[]) > 0 AND (a.grantee = 0 OR t.rolname::text = ANY ($2::text[])))
   FROM pg_catalog.pg_largeobject_metadata m

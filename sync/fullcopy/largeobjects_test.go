@@ -126,6 +126,7 @@ func TestLargeObjectsOfOthers(t *testing.T) {
 	w.cfg.Source = parse(t, w.source.ConnString(w.from)+" user="+reader+" password=pw")
 	w.cfg.Roles = func(context.Context, *pgx.Conn, *pgx.Conn) ([]string, error) { return []string{reader, owner}, nil }
 	w.run(t)
+	equal(t, "what a superuser granted on an own one", value[string](t, w.dst, "SELECT split_part(lomacl[2]::text, '/', 1) FROM pg_largeobject_metadata WHERE oid = 20003"), "=r")
 	equal(t, "copied", value[string](t, w.dst, "SELECT string_agg(oid::text, ' ' ORDER BY oid) FROM pg_largeobject_metadata"), "20001 20002 20003")
 	equal(t, "owner and grants", value[string](t, w.dst, "SELECT lomowner::regrole || ' ' || lomacl::text FROM pg_largeobject_metadata WHERE oid = 20001"),
 		fmt.Sprintf("%[1]s {%[1]s=rw/%[1]s,%[2]s=r*/%[1]s}", owner, reader))
