@@ -2,6 +2,7 @@ package fullcopy
 
 import (
 	"context"
+	"fmt"
 
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
@@ -30,8 +31,13 @@ func (o *objects) all(ctx context.Context, conn *pgx.Conn, phase string, entries
 			n++
 		}
 		part := entries[done : done+n]
-		if done += n; n > 1 && o.createTogether(ctx, conn, part) {
-			continue
+		done += n
+		if n > 1 {
+			if together, err := o.createTogether(ctx, conn, part); err != nil {
+				return err
+			} else if together {
+				continue
+			}
 		}
 		for _, e := range part {
 			if err := o.create(ctx, conn, e); err != nil {
@@ -44,15 +50,16 @@ func (o *objects) all(ctx context.Context, conn *pgx.Conn, phase string, entries
 }
 
 // createTogether creates what is not done of some entries, with further steps, in one transaction. It reports whether that
-// worked; if not, nothing has changed, and doing one after the other will tell which of them is at fault.
-func (o *objects) createTogether(ctx context.Context, conn *pgx.Conn, entries []schema.Entry, more ...step) bool {
+// worked; if not, nothing has changed, and doing one after the other will tell which of them is at fault. The error is about the
+// session: when it is lost, so is the knowledge of what was done.
+func (o *objects) createTogether(ctx context.Context, conn *pgx.Conn, entries []schema.Entry, more ...step) (done bool, err error) {
 	var fresh []schema.Entry
 	var steps []step
 	for _, e := range entries {
 		switch {
 		case o.marks.has(e.Key()) || o.marks.has(existedPrefix+e.Key()):
 		case o.obstacle(e) != "":
-			return false
+			return false, nil
 		default:
 			fresh, steps = append(fresh, e), append(steps, step{e.Key(), e.Definition})
 		}
@@ -62,13 +69,17 @@ func (o *objects) createTogether(ctx context.Context, conn *pgx.Conn, entries []
 			steps = append(steps, s)
 		}
 	}
-	if len(steps) > 0 && o.perform(ctx, conn, steps) != nil {
-		return false
+	if len(steps) > 0 {
+		if err := o.perform(ctx, conn, steps); err != nil && conn.IsClosed() {
+			return false, fmt.Errorf("create %d objects: %w", len(steps), err)
+		} else if err != nil {
+			return false, nil
+		}
 	}
 	for _, e := range fresh {
 		o.cfg.Report.Object(progressOf(e))
 	}
-	return true
+	return true, nil
 }
 
 // once executes sql, which may be empty, and marks key as done.

@@ -109,9 +109,9 @@ func (b *builder) finishAtOnce(ctx context.Context, u *unit) (done bool, err err
 	if bytes > fewBytes || len(entries) > batch {
 		return false, nil
 	}
-	err = b.with(ctx, func(conn *pgx.Conn) error {
-		done = b.createTogether(ctx, conn, entries, statistics(u))
-		return nil
+	err = b.with(ctx, func(conn *pgx.Conn) (err error) {
+		done, err = b.createTogether(ctx, conn, entries, statistics(u))
+		return err
 	})
 	if !done || err != nil {
 		return false, err

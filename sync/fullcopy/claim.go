@@ -18,7 +18,9 @@ func claimKey(table schema.Name) string { return ledger.ClaimPrefix + table.Stri
 func unitKey(table schema.Name) string { return ledger.UnitPrefix + table.String() }
 
 // statisticsKey marks in the ledger that a unit's table has its indexes, constraints and statistics.
-func statisticsKey(table schema.Name) string { return "STATISTICS OF " + table.String() }
+func statisticsKey(table schema.Name) string { return statisticsPrefix + table.String() }
+
+const statisticsPrefix = "STATISTICS OF "
 
 // UnitError says why a table may not be filled.
 type UnitError struct {
@@ -95,24 +97,43 @@ func (j *job) claim(ctx context.Context, tx pgx.Tx, u *unit, truncate bool) erro
 	return nil
 }
 
+// relatedSQL names (%[1]s is a table's name, of c and n) the tables that %[2]s selects by their OIDs, the partitions of these and the
+// partitioned tables above: what is done to one of them is done to rows of the other.
+const relatedSQL = `
+	WITH RECURSIVE below (oid) AS (
+		%[2]s
+		UNION SELECT i.inhrelid FROM below b JOIN pg_catalog.pg_class p ON p.oid = b.oid AND p.relkind = 'p' JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid),
+	above (oid) AS (
+		%[2]s
+		UNION SELECT i.inhparent FROM above a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.oid JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'),
+	related (name) AS (
+		SELECT %[1]s FROM (SELECT oid FROM below UNION SELECT oid FROM above) AS t
+		JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)`
+
+// nameSQL writes a table's name as schema.Name.String does.
+const nameSQL = `'"' || replace(n.nspname, '"', '""') || '"."' || replace(c.relname, '"', '""') || '"'`
+
 // claims tells how many other tasks have put rows into the unit's table, whether one of them is not done with it, indexes
 // included, and whether this task has a mark of its own.
 func (j *job) claims(ctx context.Context, q ledger.Querier, u *unit) (others int, busy, mine bool, err error) {
-	err = q.QueryRow(ctx, `SELECT count(*) FILTER (WHERE o.task <> $2::uuid),
-			coalesce(bool_or(o.task <> $2::uuid AND (c.task IS NULL OR s.task IS NULL)), false), coalesce(bool_or(o.task = $2::uuid), false)
-		FROM pgsyncd.objects o
-		LEFT JOIN pgsyncd.copied c ON c.task = o.task AND c.unit = $3
-		LEFT JOIN pgsyncd.objects s ON s.task = o.task AND s.key = $4
-		WHERE o.key = $1`, claimKey(u.name), j.cfg.Task, unitKey(u.name), statisticsKey(u.name)).Scan(&others, &busy, &mine)
+	err = q.QueryRow(ctx, fmt.Sprintf(relatedSQL, nameSQL, "SELECT $2::text::pg_catalog.regclass::pg_catalog.oid")+`
+		SELECT count(*) FILTER (WHERE o.task <> $1::uuid),
+			coalesce(bool_or(o.task <> $1::uuid AND (c.task IS NULL OR s.task IS NULL)), false),
+			coalesce(bool_or(o.task = $1::uuid AND r.name = $2), false)
+		FROM related r JOIN pgsyncd.objects o ON o.key = '`+ledger.ClaimPrefix+`' || r.name
+		LEFT JOIN pgsyncd.copied c ON c.task = o.task AND c.unit = '`+ledger.UnitPrefix+`' || r.name
+		LEFT JOIN pgsyncd.objects s ON s.task = o.task AND s.key = '`+statisticsPrefix+`' || r.name`, j.cfg.Task, u.name.String()).Scan(&others, &busy, &mine)
 	if err != nil {
 		err = fmt.Errorf("read claims on table %s: %w", u.name, err)
 	}
 	return others, busy, mine, err
 }
 
-// claimedByOthers returns the claims of all other tasks.
+// claimedByOthers returns the claims of all other tasks, and the like for the tables related to these.
 func (j *job) claimedByOthers(ctx context.Context, tx pgx.Tx) (map[string]bool, error) {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT key FROM pgsyncd.objects WHERE task <> $1::uuid AND key LIKE '`+ledger.ClaimPrefix+`%'`, j.cfg.Task)
+	rows, err := tx.Query(ctx, fmt.Sprintf(relatedSQL, nameSQL, `SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		JOIN pgsyncd.objects o ON o.key = '`+ledger.ClaimPrefix+`' || `+nameSQL+` WHERE o.task <> $1::uuid AND c.relkind IN ('r', 'p')`)+`
+		SELECT '`+ledger.ClaimPrefix+`' || r.name FROM related r`, j.cfg.Task)
 	if err != nil {
 		return nil, fmt.Errorf("read claims of other tasks: %w", err)
 	}

@@ -28,11 +28,14 @@ func (u *unit) meets() bool {
 }
 
 // uniqueSQL finds out about tables what decides over collisions: whether anything can collide at all; whether the server would
-// notice, as it checks deferrable constraints with triggers, which do not fire for a replica's session; and whether a rule
-// keeps ON CONFLICT away (transformInsertStmt).
+// notice, as it checks deferrable constraints with triggers, which do not fire for a replica's session; and whether ON CONFLICT is
+// out of the question, because a rule keeps it away (transformInsertStmt), or because a trigger that fires ($2 has such
+// pg_trigger.tgenabled) may keep away rows, which would pass for collisions.
 const uniqueSQL = `
 SELECT c.oid, count(i.indexrelid) > 0, coalesce(bool_or(NOT i.indimmediate), false),
        EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3'))
+         OR EXISTS (SELECT FROM pg_catalog.pg_trigger g -- BEFORE INSERT FOR EACH ROW
+                     WHERE g.tgrelid = c.oid AND g.tgtype & 71 = 7 AND g.tgenabled::text = ANY ($2))
   FROM pg_catalog.pg_class c
   LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion)
  WHERE c.oid = ANY ($1)
@@ -94,13 +97,17 @@ func (c *collisions) inspect(ctx context.Context, conn *pgx.Conn, u *unit) error
 	}
 	tolerant := c.cfg.Conflicts == ConflictsIgnore
 	var oid uint32
-	var unique, deferrable, ruled, refused bool
-	rows, err := conn.Query(ctx, uniqueSQL, oids)
+	var unique, deferrable, meddled, refused bool
+	firing := []string{"O", "A"}
+	if c.replica.Load() {
+		firing = []string{"R", "A"}
+	}
+	rows, err := conn.Query(ctx, uniqueSQL, oids, firing)
 	if err == nil {
-		_, err = pgx.ForEachRow(rows, []any{&oid, &unique, &deferrable, &ruled}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&oid, &unique, &deferrable, &meddled}, func() error {
 			u.whole, refused = u.whole || unique, refused || deferrable
 			// Partitioned tables know ON CONFLICT since 11.
-			tolerant = tolerant && !ruled && (members[oid].Kind != schema.KindPartitioned || c.destinationVersion >= 110000)
+			tolerant = tolerant && !meddled && (members[oid].Kind != schema.KindPartitioned || c.destinationVersion >= 110000)
 			return nil
 		})
 	}

@@ -85,7 +85,7 @@ func (l *largeObjects) run(ctx context.Context) error {
 				l.report(x.OID, ObjectLeftOut, errors.New("the source's user may not read it"))
 			}
 		}
-		if err := l.copyPage(ctx, readable); err != nil {
+		if goOn, err := l.copyPage(ctx, readable); err != nil || !goOn {
 			return err
 		}
 	}
@@ -132,16 +132,17 @@ func (l *largeObjects) list(ctx context.Context, after uint32) ([]largeObject, e
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[largeObject])
 }
 
-// copyPage copies what of a page is to be copied, in transactions of a bounded size.
-func (l *largeObjects) copyPage(ctx context.Context, page []largeObject) error {
+// copyPage copies what of a page is to be copied, in transactions of a bounded size. Behind an object that is refused it does not go
+// on: the mark of a later one would say that those are copied, too, whose transaction was undone with it.
+func (l *largeObjects) copyPage(ctx context.Context, page []largeObject) (goOn bool, err error) {
 	present, err := l.present(ctx, page)
 	if err != nil {
-		return err
+		return false, err
 	}
 	wanted := slices.DeleteFunc(page, func(x largeObject) bool { return !l.wants(x.OID, present[x.OID]) })
 	heads, err := l.heads(ctx, wanted)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for len(wanted) > 0 {
 		n := 0
@@ -160,18 +161,18 @@ func (l *largeObjects) copyPage(ctx context.Context, page []largeObject) error {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		case concernsTable(err):
 			l.refuse(at, err)
-			return nil
+			return false, nil
 		default:
-			return fmt.Errorf("copy large object %d: %w", at, err)
+			return false, fmt.Errorf("copy large object %d: %w", at, err)
 		}
 		l.count, l.done, l.own = l.count+n, max(l.done, at), max(l.own, at)
 		l.found, l.gone = nil, nil
 		wanted = wanted[n:]
 	}
-	return nil
+	return true, nil
 }
 
 // present tells which objects of a page the destination has.
