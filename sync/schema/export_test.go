@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	pq "github.com/pganalyze/pg_query_go/v6"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -62,27 +61,6 @@ func plain(msg protoreflect.Message, columns map[Name][]string) {
 		})
 		return true
 	})
-}
-
-// Identity rewrites statements as if everything were mapped to itself.
-func Identity(sql string) (string, error) {
-	m := NewMapper(Selection{}, &Inventory{})
-	return m.rewrite(sql)
-}
-
-// SameTree reports whether two statements have the same parse tree.
-func SameTree(a, b string) bool {
-	x, err := parseSQL(a)
-	if err != nil {
-		return false
-	}
-	y, err := parseSQL(b)
-	if err != nil {
-		return false
-	}
-	forgetLocations(x.ProtoReflect())
-	forgetLocations(y.ProtoReflect())
-	return proto.Equal(x, y)
 }
 
 // ownName takes away the name of a result that is its column's own.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	pq "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -15,7 +14,7 @@ import (
 func printSQL(tree *pq.ParseResult) (string, error) {
 	printed := proto.CloneOf(tree)
 	helpDeparser(printed.ProtoReflect())
-	sql, err := locked(func() (string, error) { return pgquery.Deparse(printed) })
+	sql, err := deparse(printed)
 	if err != nil {
 		return "", fmt.Errorf("cannot be written: %w", err)
 	}
@@ -48,8 +47,12 @@ func helpDeparser(msg protoreflect.Message) {
 		if n.JoinUsingAlias != nil {
 			name = &n.JoinUsingAlias.Aliasname
 		}
+	case *pq.Constraint:
+		for _, column := range n.FkDelSetCols {
+			column.GetString_().Sval = Name{Name: column.GetString_().GetSval()}.String()
+		}
 	case *pq.A_Expr:
-		n.Lexpr, n.Rexpr = enclosed(n.Lexpr), enclosed(n.Rexpr)
+		n.Lexpr, n.Rexpr = operand(n, n.Lexpr), operand(n, n.Rexpr)
 	case *pq.NullTest:
 		n.Arg = enclosed(n.Arg)
 	case *pq.BooleanTest:
@@ -74,6 +77,14 @@ func helpDeparser(msg protoreflect.Message) {
 		eachMessage(field, value, helpDeparser)
 		return true
 	})
+}
+
+// operand encloses an operand unless both it and the operation are plain operators, which the deparser knows how to nest.
+func operand(operation *pq.A_Expr, n *pq.Node) *pq.Node {
+	if operation.Kind == pq.A_Expr_Kind_AEXPR_OP && n.GetAExpr().GetKind() == pq.A_Expr_Kind_AEXPR_OP {
+		return n
+	}
+	return enclosed(n)
 }
 
 // enclosed puts parentheses around an expression of several words. The deparser writes a row of one column, which the parser never

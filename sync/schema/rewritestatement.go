@@ -44,8 +44,10 @@ func (r *rewriter) annotation(node *pq.Node) bool {
 		r.objectName(n.ObjectType, n.Object)
 	case node.GetAlterObjectSchemaStmt() != nil:
 		n := node.GetAlterObjectSchemaStmt()
-		if n.Relation != nil && r.relation(Name{n.Relation.Schemaname, n.Relation.Relname}).Name != n.Relation.Relname {
-			r.fail("a relation with a name of its own moves to another schema")
+		if n.Relation != nil {
+			if _, own := r.targets[Name{n.Relation.Schemaname, n.Relation.Relname}]; own {
+				r.fail("a relation with a name of its own moves to another schema")
+			}
 		}
 		r.rangeVar(n.Relation)
 		r.objectName(n.ObjectType, n.Object)
