@@ -68,9 +68,10 @@ func (b *builder) finish(ctx context.Context, u *unit) error {
 	for _, f := range u.feeds {
 		name := f.source.Name
 		// Entries are known by their tables in the source, whatever table the rows went to.
-		constraints[name] = slices.Clone(b.constraints[name])
-		for i := range constraints[name] {
-			g.Go(func() error { return b.prepare(building, &constraints[name][i]) })
+		own := slices.Clone(b.constraints[name])
+		constraints[name] = own
+		for i := range own {
+			g.Go(func() error { return b.prepare(building, &own[i]) })
 		}
 		for _, e := range b.indexes[name] {
 			g.Go(func() error {
