@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	_ "embed" // the query
 	"encoding/hex"
-	"unicode/utf8"
 )
 
 //go:embed sql/names.sql
@@ -77,11 +76,7 @@ func (m *Mapper) ConstraintName(table Name, original string) string {
 func hashedName(prefix string, table Name, original string) string {
 	sum := sha256.Sum256([]byte(Name{Name: table.Schema}.String() + "_" + Name{Name: table.Name}.String() + "_" + original))
 	head, tail := prefix+hex.EncodeToString(sum[:6])+"_", "_key"
-	size := min(len(original), maxIdentifier-len(head)-len(tail))
-	for size > 0 && size < len(original) && !utf8.RuneStart(original[size]) {
-		size--
-	}
-	return head + original[:size] + tail
+	return head + clip(original, min(len(original), maxIdentifier-len(head)-len(tail))) + tail
 }
 
 // topmost finds the table after which a constraint is named: of the tables that share it by inheritance, the first without a parent

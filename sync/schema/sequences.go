@@ -1,10 +1,13 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -34,13 +37,6 @@ func (r *reader) sequences(ctx context.Context) error {
 			r.inv.Sequences = append(r.inv.Sequences, s)
 		}
 	}
-	r.shareSequences()
-	return readValues(ctx, r.q, r.inv.Version, r.inv.Sequences)
-}
-
-// shareSequences gives the sequences of tables that are one in the destination one name there: that of the first table's sequence.
-// A sequence of a column where the first table has none is not needed.
-func (r *reader) shareSequences() {
 	first := map[Name]*Table{}
 	for i := range r.inv.Tables {
 		t := &r.inv.Tables[i]
@@ -48,6 +44,74 @@ func (r *reader) shareSequences() {
 			first[t.Target] = t
 		}
 	}
+	r.partSequences(first)
+	r.shareSequences(first)
+	return readValues(ctx, r.q, r.inv.Version, r.inv.Sequences)
+}
+
+// partSequences gives sequences that follow their tables, so that nobody has named them, names of their own where several tables bring
+// one: those that PostgreSQL would choose. The oldest keeps its name, whatever is made later.
+func (r *reader) partSequences(first map[Name]*Table) {
+	taken := map[Name]bool{}
+	for target := range first {
+		taken[target] = true
+	}
+	for _, v := range r.inv.Views {
+		taken[v.Target] = true
+	}
+	for _, v := range r.inv.Matviews {
+		taken[v.Target] = true
+	}
+	var moved []*Sequence
+	for i := range r.inv.Sequences {
+		s := &r.inv.Sequences[i]
+		switch t := r.owner(*s); {
+		case t == nil || s.Target == s.Name || r.sel.renames(s.Name):
+			taken[s.Target] = true
+		case first[t.Target] == t:
+			moved = append(moved, s)
+		}
+	}
+	slices.SortFunc(moved, func(a, b *Sequence) int { return cmp.Compare(a.OID, b.OID) })
+	for _, s := range moved {
+		for n := 0; taken[s.Target]; n++ {
+			t := r.owner(*s)
+			s.Target.Name = sequenceName(t.Target.Name, t.column(s.OwnerColumn).Target, n)
+		}
+		taken[s.Target] = true
+	}
+}
+
+// sequenceName is makeObjectName of PostgreSQL's src/backend/commands/indexcmds.c: table_column_seq, with a number behind it if n is not
+// 0, in which the longer part is cut to make it fit.
+func sequenceName(table, column string, n int) string {
+	label := "_seq"
+	if n > 0 {
+		label += strconv.Itoa(n)
+	}
+	room := maxIdentifier - len(label) - len("_")
+	a, b := len(table), len(column)
+	for a+b > room {
+		if a > b {
+			a--
+		} else {
+			b--
+		}
+	}
+	return clip(table, a) + "_" + clip(column, b) + label
+}
+
+// clip cuts a text to a number of bytes without parting a character.
+func clip(text string, size int) string {
+	for size > 0 && size < len(text) && !utf8.RuneStart(text[size]) {
+		size--
+	}
+	return text[:size]
+}
+
+// shareSequences gives the sequences of tables that are one in the destination one name there: that of the first table's sequence.
+// A sequence of a column where the first table has none is not needed.
+func (r *reader) shareSequences(first map[Name]*Table) {
 	type owner struct {
 		table  Name
 		column string // in the destination
