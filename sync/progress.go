@@ -33,6 +33,8 @@ type copying struct {
 	bytes speed // COPY data, for display
 	data  speed // bytes on the source's disk whose rows have been copied
 	index speed // likewise, whose indexes are built
+
+	finish float64 // what comes after the indexes, in percent
 }
 
 // phaseShares brings percentages that follow from the phase up to date; the caller holds mu.
@@ -49,7 +51,7 @@ func (f *figures) phaseShares(name string, done, total int) {
 		f.st.StructurePct = max(f.st.StructurePct, structureFirst)
 	case fullcopy.PhaseFinish:
 		f.st.StructurePct = max(f.st.StructurePct, min(structureFirst+(100-structureFirst)*part, unfinished))
-		f.st.ProgressPct = max(f.st.ProgressPct, min(100-shareFinish+shareFinish*part, unfinished))
+		f.copying.finish = max(f.copying.finish, 100*part)
 	}
 }
 
@@ -93,7 +95,11 @@ func (f *figures) sumTables(now time.Time) {
 		f.st.DataPct = max(f.st.DataPct, 100*copied/whole)
 		f.st.IndexPct = max(f.st.IndexPct, 100*indexed/whole)
 	}
-	sum := (shareStructure*f.st.StructurePct + shareData*f.st.DataPct + shareIndexes*f.st.IndexPct) / 100
+	dataPct, indexPct := f.st.DataPct, f.st.IndexPct
+	if whole == 0 { // there is nothing to do
+		dataPct, indexPct = 100, 100
+	}
+	sum := (shareStructure*f.st.StructurePct + shareData*dataPct + shareIndexes*indexPct + shareFinish*f.copying.finish) / 100
 	f.st.ProgressPct = max(f.st.ProgressPct, min(sum, unfinished))
 	f.st.EtaS = f.eta(whole, copied, indexed, now)
 }

@@ -127,6 +127,30 @@ func TestProgressWeighsTables(t *testing.T) {
 	}
 }
 
+// TestFinishWithRefusedTables: what comes last counts for itself only, not for the tables that could not be copied before.
+func TestFinishWithRefusedTables(t *testing.T) {
+	t.Parallel()
+	f := newFigures(catalog.Status{}, nil)
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	f.Tables([]fullcopy.TableProgress{table("a", fullcopy.TableDone, 1<<30, 5, 5), table("b", fullcopy.TableFailed, 3<<30, 0, 0)})
+	f.Phase(fullcopy.PhaseIndexes, 1, 2)
+	f.Phase(fullcopy.PhaseFinish, 3, 10)
+	if st, _ := f.status(now); st.ProgressPct < 25 || st.ProgressPct > 30 {
+		t.Errorf("%v %% with a quarter of the data", st.ProgressPct)
+	}
+	f.Table(table("b", fullcopy.TableDone, 3<<30, 5, 5))
+	f.Phase(fullcopy.PhaseFinish, 9, 10)
+	if st, _ := f.status(now); st.ProgressPct < 99 || st.ProgressPct >= 100 {
+		t.Errorf("%v %% shortly before the end", st.ProgressPct)
+	}
+	none := newFigures(catalog.Status{}, nil)
+	none.Tables(nil)
+	none.Phase(fullcopy.PhaseFinish, 0, 10)
+	if st, _ := none.status(now); st.ProgressPct < 90 || st.ProgressPct >= 100 {
+		t.Errorf("%v %% without tables", st.ProgressPct)
+	}
+}
+
 // TestRepetitionIsNoWork: what is done again up to the same fault is no progress, and what comes after it is.
 func TestRepetitionIsNoWork(t *testing.T) {
 	t.Parallel()
