@@ -70,11 +70,13 @@ func (o *objects) createTogether(ctx context.Context, conn *pgx.Conn, entries []
 		}
 	}
 	if len(steps) > 0 {
-		if err := o.perform(ctx, conn, steps); err != nil && conn.IsClosed() {
-			return false, fmt.Errorf("create %d objects: %w", len(steps), err)
-		} else if err != nil {
-			return false, nil
-		}
+		err = o.perform(ctx, conn, steps)
+	}
+	switch {
+	case err != nil && conn.IsClosed():
+		return false, fmt.Errorf("create %d objects: %w", len(steps), err)
+	case err != nil:
+		return false, nil //nolint:nilerr // each entry by itself will tell
 	}
 	for _, e := range fresh {
 		o.cfg.Report.Object(progressOf(e))

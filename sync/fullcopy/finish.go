@@ -77,13 +77,18 @@ func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name,
 		target := targets[s.Name]
 		forward := set[target] || j.cfg.ExistingObjects == ExistingAppend
 		set[target] = true
-		err := pgx.BeginFunc(ctx, j.dst, func(tx pgx.Tx) error { return setSequence(ctx, tx, s, target, forward) })
+		e := schema.Entry{Desc: "SEQUENCE VALUE", Namespace: s.Name.Schema, Tag: s.Name.Name, Target: target.String()}
+		var err error
+		if reason := o.obstacle(e); reason != "" {
+			err = refusal(reason)
+		} else {
+			err = pgx.BeginFunc(ctx, j.dst, func(tx pgx.Tx) error { return setSequence(ctx, tx, s, target, forward) })
+		}
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case concernsTable(err):
-			e := schema.Entry{Desc: "SEQUENCE VALUE", Namespace: s.Name.Schema, Tag: s.Name.Name, Target: target.String()}
 			p := progressOf(e)
 			p.State, p.Error = ObjectFailed, err.Error()
 			o.fail(e, p, err)

@@ -24,13 +24,14 @@ type objects struct {
 
 	mu       sync.Mutex
 	failed   map[int]error
+	lost     map[schema.Name]string // tables and sequences among them, with their kind
 	failures []ObjectFailure
 }
 
 // newObjects leaves out the tables that left accepts and the partitions that the layout does not want, with all that depends
 // on them, the indexes of tables that the destination divides in its own way, and what another entry makes as well.
 func (j *job) newObjects(archive *schema.Archive, plan *schema.Plan, left func(schema.Name) bool, l layout) *objects {
-	o := &objects{job: j, skip: map[int]bool{}, merged: map[string]bool{}, keys: map[int]string{}, failed: map[int]error{}}
+	o := &objects{job: j, skip: map[int]bool{}, merged: map[string]bool{}, keys: map[int]string{}, failed: map[int]error{}, lost: map[schema.Name]string{}}
 	// The archive is in order of dependency.
 	for _, e := range archive.Entries {
 		o.keys[e.ID] = e.Key()
@@ -188,6 +189,12 @@ func (o *objects) obstacle(e schema.Entry) string {
 			return "it needs " + o.keys[id] + ", which could not be made"
 		}
 	}
+	// Not everything that belongs to a table says so.
+	for _, n := range []schema.Name{e.Table, {Schema: e.Namespace, Name: e.Tag}} {
+		if kind := o.lost[n]; kind != "" && e.Desc != "TABLE" && e.Desc != "SEQUENCE" {
+			return "it needs " + kind + " " + n.String() + ", which could not be made"
+		}
+	}
 	return ""
 }
 
@@ -200,8 +207,12 @@ func (r refusal) Error() string { return string(r) }
 func (o *objects) fail(e schema.Entry, p ObjectProgress, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	dependent := slices.ContainsFunc(e.Depends, func(id int) bool { return o.failed[id] != nil })
+	var untried refusal
+	dependent := e.Refused == "" && errors.As(err, &untried) || slices.ContainsFunc(e.Depends, func(id int) bool { return o.failed[id] != nil })
 	o.failed[e.ID] = err
+	if e.Desc == "TABLE" || e.Desc == "SEQUENCE" {
+		o.lost[schema.Name{Schema: e.Namespace, Name: e.Tag}] = e.Desc
+	}
 	o.failures = append(o.failures, ObjectFailure{p.Type, p.Name, e.Definition, err, dependent})
 }
 

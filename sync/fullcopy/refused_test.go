@@ -30,7 +30,8 @@ func TestFailuresDoNotSpread(t *testing.T) {
 		CREATE TABLE free (id int PRIMARY KEY, moody int REFERENCES moody); INSERT INTO free VALUES (1, 1), (2, NULL);
 		CREATE INDEX on_f ON free (f(id)); CREATE INDEX on_moody ON free (moody);
 		CREATE TABLE checked (id int CHECK (id <> 13)); INSERT INTO checked VALUES (1);
-		CREATE TABLE filled (id int UNIQUE); INSERT INTO filled VALUES (1);
+		CREATE TABLE filled (id int UNIQUE, g int GENERATED ALWAYS AS IDENTITY); INSERT INTO filled VALUES (1);
+		CREATE STATISTICS st ON id, g FROM filled;
 		CREATE VIEW over_filled AS SELECT * FROM filled; CREATE VIEW over_free AS SELECT * FROM free;
 		CREATE MATERIALIZED VIEW kept AS SELECT * FROM free;
 		CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
@@ -40,12 +41,17 @@ func TestFailuresDoNotSpread(t *testing.T) {
 	// A domain of that name is in the way of the enum, and would even do as a column's type; the rows of one table are not the task's.
 	w.destination.Exec(t, w.to, `CREATE DOMAIN mood AS text; CREATE TABLE filled (id int); INSERT INTO filled VALUES (7)`)
 	_, err := fullcopy.Run(t.Context(), w.cfg)
-	failed := map[string]bool{}
+	failed, causes := map[string]bool{}, 0
 	for _, f := range objectsError(t, err).Failures {
 		failed[f.Type+" "+f.Name] = true
+		if !f.Dependent {
+			causes++
+		}
 	}
+	equal(t, "causes", causes, 2)
 	equal(t, "failures", failed, map[string]bool{
 		`TYPE "public"."mood"`: true, `TABLE "public"."moody"`: true, `TABLE "public"."filled"`: true, `VIEW "public"."over_filled"`: true,
+		`SEQUENCE "public"."filled_g_seq"`: true, `SEQUENCE VALUE "public"."filled_g_seq"`: true,
 	})
 	testenv.MustEqual(t, w.src, w.dst, "public.free", "public.checked")
 	states := w.objectStates()
