@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // LostError reports that an unfinished copy cannot be resumed, because the changes since its beginning are lost.
@@ -61,6 +63,23 @@ func (e *ObjectsError) Detail() string {
 // Hint says what to do.
 func (e *ObjectsError) Hint() string {
 	return "Create what is missing or remove what is in the way in the destination, then resume the task: what exists already is not done again."
+}
+
+// sourceError is what the source answered instead of rows.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return "source: " + e.err.Error() }
+
+func (e *sourceError) Unwrap() error { return e.err }
+
+// Hint says what can be done about rows that cannot be sent at all, and for anything else that the cause lies there.
+func (e *sourceError) Hint() string {
+	var pg *pgconn.PgError
+	if errors.As(e.err, &pg) && (pg.Code == "54000" || strings.HasPrefix(pg.Message, "invalid memory alloc request size")) {
+		return "A row is too large to be sent: no more than 1 GB goes into one message, and text takes twice the room for bytea. " +
+			"With copy_format = 'auto' binary is used where it is safe; or leave the row out with WHERE. Then resume the task."
+	}
+	return "Remove the cause in the source, then resume the task: only these tables are copied again."
 }
 
 // TableFailure is a unit whose rows could not be copied.

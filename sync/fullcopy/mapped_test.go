@@ -1,7 +1,6 @@
 package fullcopy_test
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,16 +76,22 @@ func TestMappedInto(t *testing.T) {
 	}
 }
 
-// A filter that the server does not accept concerns its table alone.
+// What the source refuses concerns its table alone, and the advice is about the source.
 func TestFilterRefused(t *testing.T) {
 	t.Parallel()
-	w := setup(t, "CREATE TABLE a (id int); CREATE TABLE b (id int); INSERT INTO b VALUES (1)")
-	w.cfg.Selection.Rules = []schema.TableRule{{Table: public("a"), Where: "nothing > 1"}}
-	_, err := fullcopy.Run(t.Context(), w.cfg)
-	if refused := new(fullcopy.TablesError); !errors.As(err, &refused) || refused.Failures[0].Table != public("a") {
-		t.Fatalf("got %v", err)
+	for _, c := range []struct{ filter, advice string }{
+		{"nothing > 1", "Remove the cause in the source"},
+		{"length(repeat('too large', 2000000000)) > id", "A row is too large"},
+	} {
+		w := setup(t, "CREATE TABLE a (id int); INSERT INTO a VALUES (1); CREATE TABLE b (id int); INSERT INTO b VALUES (1)")
+		w.cfg.Selection.Rules = []schema.TableRule{{Table: public("a"), Where: c.filter}}
+		_, err := fullcopy.Run(t.Context(), w.cfg)
+		refused := tablesError(t, err)
+		if refused.Failures[0].Table != public("a") || !strings.HasPrefix(refused.Hint(), c.advice) {
+			t.Errorf("%s: got %v, %s", c.filter, err, refused.Hint())
+		}
+		testenv.MustEqual(t, w.src, w.dst, "public.b")
 	}
-	testenv.MustEqual(t, w.src, w.dst, "public.b")
 }
 
 // The rule of a partitioned table holds for its partitions, and the tree may have other names or none at all.

@@ -136,7 +136,7 @@ func (r *relay) pump(ctx context.Context) (rows int64, err error) {
 			}
 			r.end += n
 		case 'E':
-			return 0, fmt.Errorf("source: %w", serverError(body))
+			return 0, &sourceError{serverError(body)}
 		case 'C':
 			rows, err = copied(body)
 			if err != nil {
