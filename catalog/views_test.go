@@ -10,7 +10,7 @@ import (
 
 // documented are the relations and columns that users are promised.
 var documented = map[string]string{
-	"sync_tasks": "task mode scope source destination state description start_at created_at created_by options tags",
+	"sync_tasks": "task mode scope source destination state description start_at created_at created_by options tags accounts flow",
 	"sync_status": "task state phase progress_pct structure_pct data_pct index_pct tables_done tables_total rows_copied " +
 		"bytes_copied copy_bytes_per_s eta_s delay_ms delay_exceeded lag_bytes source_lsn received_lsn applied_lsn confirmed_lsn " +
 		"slot_wal_bytes rows_applied transactions_applied rows_per_s conflicts ddls retries error error_detail error_hint since updated_at",

@@ -2,7 +2,16 @@
 
 CREATE VIEW sync.sync_tasks AS
 SELECT name AS task, mode, scope, source_text AS source, destination_text AS destination, state, description, start_at,
-       created_at, created_by, options, tags
+       created_at, created_by, options, tags,
+       CASE
+           WHEN definition -> 'accounts' -> 'all' = 'true' THEN 'ALL'
+           ELSE coalesce('(' || (SELECT string_agg(quote_ident(role), ', ' ORDER BY n)
+               FROM jsonb_array_elements_text(definition -> 'accounts' -> 'roles') WITH ORDINALITY AS r(role, n)) || ')', 'NONE')
+       END AS accounts,
+       coalesce('LIMIT ' || (flow ->> 'mb_per_second') || ' MB PER SECOND' || coalesce(' BETWEEN ' || (
+           SELECT string_agg(format('''%s:%s'' AND ''%s:%s''', to_char((w ->> 'from')::int / 60, 'FM00'), to_char((w ->> 'from')::int % 60, 'FM00'),
+               to_char((w ->> 'to')::int / 60, 'FM00'), to_char((w ->> 'to')::int % 60, 'FM00')), ', ' ORDER BY n)
+           FROM jsonb_array_elements(flow -> 'windows') WITH ORDINALITY AS x(w, n)), ''), 'UNLIMITED') AS flow
 FROM pgsyncd.task;
 COMMENT ON VIEW sync.sync_tasks IS 'Synchronization tasks';
 COMMENT ON COLUMN sync.sync_tasks.task IS 'Name of the task';
@@ -17,6 +26,8 @@ COMMENT ON COLUMN sync.sync_tasks.created_at IS 'When the task was created';
 COMMENT ON COLUMN sync.sync_tasks.created_by IS 'User who created the task';
 COMMENT ON COLUMN sync.sync_tasks.options IS 'Options that were set; see sync_parameters for all';
 COMMENT ON COLUMN sync.sync_tasks.tags IS 'Tags of the task';
+COMMENT ON COLUMN sync.sync_tasks.accounts IS 'Which roles are carried: ALL, NONE, or their names';
+COMMENT ON COLUMN sync.sync_tasks.flow IS 'Limit of the full phase, as the clause FLOW gives it';
 
 CREATE VIEW sync.sync_status AS
 SELECT t.name AS task, t.state,
