@@ -12,11 +12,13 @@
 //   - Archive.Plan sorts the entries into what is created before the data, per table as soon as its data is in, and after all
 //     data, and names whatever is left out together with the reason: it is not supported, or uses something that is not there. Last
 //     come owners, privileges and default privileges, so that until then everything is the destination's user's.
-//   - A Mapper rewrites the statements of entries for the destination's names.
+//   - A Mapper rewrites the statements of entries for the destination's names: PostgreSQL's own parser makes a tree of each, the tree is
+//     changed, printed and read again; a statement that would come back differently is refused. Relations and columns
+//     that are renamed keep their old names inside queries, by aliases. The text of function bodies is left alone.
 //
 // Entries and inventories speak of source names throughout; the names in the destination are in the fields called Target.
 //
-// The package executes nothing on the destination and owns no state: all its results are plain values which their reader must not
+// The package executes nothing on the destination and owns no state but the parser, which the first rewritten statement loads: all its results are plain values which their reader must not
 // change. It starts no goroutines; Dump has one child process, which ends before Dump returns.
 //
 // Objects are matched between inventory and archive by catalog and OID, never by parsing statements, so both must come from

@@ -14,6 +14,12 @@ import (
 func Canonical(sql string, columns map[Name][]string) ([]string, error) {
 	tree, err := parseSQL(sql)
 	if err != nil {
+		var older string
+		if older, err = inOlderWords(sql); err == nil {
+			tree, err = parseSQL(older)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	var list []string

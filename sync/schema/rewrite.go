@@ -71,6 +71,13 @@ func eachMessage(field protoreflect.FieldDescriptor, value protoreflect.Value, f
 // rewrite maps the statements one by one; those that only concern columns which are not selected are left out.
 func (m *Mapper) rewrite(sql string) (string, error) {
 	tree, err := parseSQL(sql)
+	isNewer := false
+	if err != nil && !strings.Contains(sql, `"pgsyncd `) {
+		if older, olderErr := inOlderWords(sql); olderErr == nil && older != sql {
+			isNewer = true
+			tree, err = parseSQL(older)
+		}
+	}
 	if err != nil {
 		return "", err
 	}
@@ -93,6 +100,9 @@ func (m *Mapper) rewrite(sql string) (string, error) {
 		text, err := printSQL(&pq.ParseResult{Version: tree.Version, Stmts: []*pq.RawStmt{{Stmt: statement.Stmt}}})
 		if err == nil && strings.Contains(sql, executeProcedure) {
 			text, err = oldTrigger(text)
+		}
+		if err == nil && isNewer {
+			text, err = inNewerWords(text)
 		}
 		if err != nil {
 			return "", err

@@ -98,7 +98,7 @@ var typeOptions = map[string]bool{
 }
 
 // definition maps the attributes of a CREATE or ALTER statement with a list of them. There the parser reads every name as that of a type.
-func (r *rewriter) definition(options []*pq.Node, sc *level) {
+func (r *rewriter) definition(options []*pq.Node) {
 	for _, option := range options {
 		d := option.GetDefElem()
 		if d == nil {
@@ -109,7 +109,7 @@ func (r *rewriter) definition(options []*pq.Node, sc *level) {
 		} else if list := d.Arg.GetList(); list != nil {
 			r.inSchema(list.Items)
 		} else if d.Arg != nil {
-			r.walk(d.Arg, sc)
+			r.walk(d.Arg, nil)
 		}
 	}
 }

@@ -59,8 +59,16 @@ func (r *rewriter) assigned(targets []*pq.Node, c *columns, sc *level) {
 	}
 }
 
-// returned maps what a statement returns, under the old names.
-func (r *rewriter) returned(list []*pq.Node, sc *level) {
+// returned maps what a statement that changes a table returns, under the old names. Since PostgreSQL 18 that may be of the old and the
+// new row, unless these are those of a rule.
+func (r *rewriter) returned(list []*pq.Node, c *columns, of *level) {
+	rows := &level{outer: of.outer}
+	for _, row := range []string{"old", "new"} {
+		if of.find(row) == nil {
+			rows.add(row, row, c)
+		}
+	}
+	sc := &level{outer: rows, refs: of.refs}
 	for _, item := range list {
 		target := item.GetResTarget()
 		fields := target.GetVal().GetColumnRef().GetFields()
@@ -108,7 +116,7 @@ func (r *rewriter) insertStmt(n *pq.InsertStmt, outer *level) {
 			r.walk(conflict.WhereClause, action)
 		}
 	}
-	r.returned(n.ReturningList, sc)
+	r.returned(n.ReturningList, c, sc)
 	r.rest(n, outer, "relation", "cols", "on_conflict_clause", "returning_list")
 }
 
@@ -119,17 +127,17 @@ func (r *rewriter) updateStmt(n *pq.UpdateStmt, outer *level) {
 		r.from(item, sc)
 	}
 	r.assigned(n.TargetList, c, sc)
-	r.returned(n.ReturningList, sc)
+	r.returned(n.ReturningList, c, sc)
 	r.rest(n, sc, "relation", "from_clause", "target_list", "returning_list")
 }
 
 func (r *rewriter) deleteStmt(n *pq.DeleteStmt, outer *level) {
 	sc := &level{outer: outer}
-	r.target(n.Relation, sc)
+	c := r.target(n.Relation, sc)
 	for _, item := range n.UsingClause {
 		r.from(item, sc)
 	}
-	r.returned(n.ReturningList, sc)
+	r.returned(n.ReturningList, c, sc)
 	r.rest(n, sc, "relation", "using_clause", "returning_list")
 }
 
@@ -142,6 +150,6 @@ func (r *rewriter) mergeStmt(n *pq.MergeStmt, outer *level) {
 		r.assigned(when.GetTargetList(), c, sc)
 		r.rest(when, sc, "target_list")
 	}
-	r.returned(n.ReturningList, sc)
+	r.returned(n.ReturningList, c, sc)
 	r.rest(n, sc, "relation", "source_relation", "merge_when_clauses", "returning_list")
 }

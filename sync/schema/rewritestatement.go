@@ -209,11 +209,11 @@ func (r *rewriter) typeStatement(node *pq.Node) bool {
 		n := node.GetDefineStmt()
 		r.inSchema(n.Defnames)
 		r.walkAll(n.Args, nil)
-		r.definition(n.Definition, nil)
+		r.definition(n.Definition)
 	case node.GetCreateRangeStmt() != nil:
 		n := node.GetCreateRangeStmt()
 		r.inSchema(n.TypeName)
-		r.definition(n.Params, nil)
+		r.definition(n.Params)
 	case node.GetCreateEnumStmt() != nil:
 		r.inSchema(node.GetCreateEnumStmt().TypeName)
 	case node.GetAlterEnumStmt() != nil:
@@ -221,11 +221,11 @@ func (r *rewriter) typeStatement(node *pq.Node) bool {
 	case node.GetAlterTypeStmt() != nil:
 		n := node.GetAlterTypeStmt()
 		r.inSchema(n.TypeName)
-		r.definition(n.Options, nil)
+		r.definition(n.Options)
 	case node.GetAlterOperatorStmt() != nil:
 		n := node.GetAlterOperatorStmt()
 		r.walk(n.Opername, nil)
-		r.definition(n.Options, nil)
+		r.definition(n.Options)
 	case node.GetCreateDomainStmt() != nil:
 		n := node.GetCreateDomainStmt()
 		r.inSchema(n.Domainname)

@@ -25,8 +25,9 @@ func TestMappedVersions(t *testing.T) {
 		{"16", "mapped.sql"},
 		{"17", "mapped.sql"},
 		{"18", "mapped.sql"},
+		{"18", "newer.sql"},
 	} {
-		t.Run(test.version, func(t *testing.T) {
+		t.Run(test.version+" "+test.sql, func(t *testing.T) {
 			cluster := testenv.Start(t, testenv.Config{Version: test.version})
 			src := newDatabase(t, cluster, testSQL(t, test.sql))
 			sel := mappedEverything(t, src)
