@@ -153,6 +153,9 @@ func (r *runner) precheck(ctx context.Context) ([]precheck.Result, error) {
 		IndexWorkers:    workers(r.options.IndexWorkers),
 		ApplyWorkers:    workers(r.options.ApplyWorkers),
 		SequenceMargin:  r.options.SequenceMargin,
+		FlowLimit: func(at time.Time) int {
+			return limitAt(r.task.Flow, catalog.Zone(r.task.Options["time_zone"]).Location(), at)
+		},
 	})
 	rows := make([]catalog.PrecheckRow, len(results))
 	for i, c := range results {

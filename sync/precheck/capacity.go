@@ -35,8 +35,11 @@ const assumedRate = 50 << 20
 // forecast tells how long the copy takes, and what the source keeps for the task meanwhile.
 func forecast(ctx context.Context, e *env) (finding, error) {
 	bytes := e.bytes()
-	duration := time.Duration(float64(bytes) / assumedRate * float64(time.Second)).Round(time.Second)
+	duration, slowed := e.in.copyTime(bytes, time.Now())
 	text := fmt.Sprintf("%s are copied in about %s at %s per second", size(bytes), duration, size(assumedRate))
+	if slowed {
+		text = fmt.Sprintf("%s are copied in about %s under the flow limit, and at %s per second where it does not hold", size(bytes), duration, size(assumedRate))
+	}
 	if !e.in.Incremental {
 		return passed("%s", text)
 	}
@@ -51,6 +54,31 @@ func forecast(ctx context.Context, e *env) (finding, error) {
 	rate := float64(now.bytes-e.began.bytes) / elapsed.Seconds()
 	return passed("%s; the source writes %s of WAL per second at present, so that its slot keeps about %s for it", text,
 		size(int64(rate)), size(int64(rate*duration.Seconds())))
+}
+
+// copyTime is how long it takes to move some bytes, and whether the flow limit makes it longer. The limit may be another every minute.
+func (in Input) copyTime(bytes int64, begin time.Time) (took time.Duration, slowed bool) {
+	now := begin
+	for left := float64(bytes); left > 0; {
+		rate := float64(assumedRate)
+		if limit := in.limit(now); limit > 0 && float64(limit) < rate {
+			rate, slowed = float64(limit), true
+		}
+		next := now.Truncate(time.Minute).Add(time.Minute)
+		if moved := rate * next.Sub(now).Seconds(); moved < left {
+			left, now = left-moved, next
+			continue
+		}
+		now, left = now.Add(time.Duration(left/rate*float64(time.Second))), 0
+	}
+	return now.Sub(begin).Round(time.Second), slowed
+}
+
+func (in Input) limit(at time.Time) int {
+	if in.FlowLimit == nil {
+		return 0
+	}
+	return in.FlowLimit(at)
 }
 
 // walPosition is how much WAL a server had written at a time.

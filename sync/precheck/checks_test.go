@@ -436,6 +436,51 @@ func testenvWait(t *testing.T, c *testenv.Cluster, db, sql string) {
 	t.Fatalf("never true: %s", sql)
 }
 
+func TestSequencesOfAnOpenSchema(t *testing.T) {
+	t.Parallel()
+	f := setup(t, testenv.Shared(t), testenv.Shared(t))
+	f.source("CREATE SCHEMA half; CREATE SEQUENCE half.q; GRANT USAGE ON SCHEMA half TO " + f.srcRole)
+	want := fmt.Sprintf(`GRANT SELECT ON SEQUENCE "half"."q" TO %q;`, f.srcRole)
+	if got := f.open()["read sequences"].Suggestion; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+// TestForecastUnderAFlowLimit: what the limit allows decides, minute by minute; one that is higher than what can be expected does not.
+func TestForecastUnderAFlowLimit(t *testing.T) {
+	t.Parallel()
+	f := setup(t, testenv.Shared(t), testenv.Shared(t))
+	f.in.Incremental = false
+	f.source("SET ROLE " + f.srcRole + `; CREATE TABLE wide (id int PRIMARY KEY, v text);
+		ALTER TABLE wide ALTER v SET STORAGE EXTERNAL; INSERT INTO wide SELECT i, repeat('x', 1000000) FROM generate_series(1, 20) i; RESET ROLE`)
+	f.in.Selection = schema.Selection{Tables: []schema.Name{{Schema: "public", Name: "wide"}}}
+	forecast := func(limit func(time.Time) int) string {
+		f.in.FlowLimit = limit
+		for _, r := range precheck.Run(f.ctx(), f.in) {
+			if r.Item == "forecast" {
+				return r.Found
+			}
+		}
+		return ""
+	}
+	begin := time.Now()
+	for want, limit := range map[string]func(time.Time) int{
+		`in about 0s at 50\.0 MB`:             nil,
+		`in about 0s at 50\.0 MB +per second`: func(time.Time) int { return 500 << 20 },
+		`in about (19|2\d)s under the flow`:   func(time.Time) int { return 1 << 20 },
+		`in about [1-3](m\d+)?[ms]\w* under`: func(at time.Time) int {
+			if at.Before(begin.Add(2 * time.Minute)) {
+				return 1 << 10
+			}
+			return 0
+		},
+	} {
+		if got := forecast(limit); !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("%s does not match %s", got, want)
+		}
+	}
+}
+
 func TestUnreachableSides(t *testing.T) {
 	t.Parallel()
 	f := setup(t, testenv.Shared(t), testenv.Shared(t))

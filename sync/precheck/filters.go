@@ -66,8 +66,11 @@ func where(err *pgconn.PgError, form string, t schema.Table) string {
 	marker := "\x00"
 	before, _, _ := strings.Cut(fmt.Sprintf(form, t.Name, marker), marker)
 	at, runes := int(err.Position)-len([]rune(before)), []rune(t.Filter)
-	if at < 1 || at > len(runes) {
+	switch {
+	case at < 1:
 		return ""
+	case at > len(runes):
+		return ", at the end of the filter: " + shorten(t.Filter)
 	}
 	return fmt.Sprintf(", at character %d of the filter: %s", at, shorten(string(runes[at-1:])))
 }

@@ -41,18 +41,19 @@ const (
 type Input struct {
 	Source, Destination *endpoint.Endpoint
 	Selection           schema.Selection
-	Incremental         bool          // changes are streamed after the copy
-	ExistingObjects     string        // default ExistingFail
-	FullConflicts       string        // default ConflictsIgnore
-	CreateDatabase      bool          // the destination database is created when it is missing
-	LargeObjects        bool          // the full phase copies them
-	Slot, Publication   string        // names the task will use on the source; empty without Incremental
-	Slots               int           // slots the task needs at once; default 2: its own, and a temporary one for copies after a crash
-	CopyWorkers         int           // sessions on each side that copy rows; default 4
-	IndexWorkers        int           // sessions on the destination that build indexes; default 4
-	ApplyWorkers        int           // sessions on the destination that apply changes; default 1
-	SequenceMargin      int64         // added to sequences on stop; default 10,000
-	LongTransaction     time.Duration // transactions that run for longer are shown; default one minute
+	Incremental         bool                // changes are streamed after the copy
+	ExistingObjects     string              // default ExistingFail
+	FullConflicts       string              // default ConflictsIgnore
+	CreateDatabase      bool                // the destination database is created when it is missing
+	LargeObjects        bool                // the full phase copies them
+	Slot, Publication   string              // names the task will use on the source; empty without Incremental
+	Slots               int                 // slots the task needs at once; default 2: its own, and a temporary one for copies after a crash
+	CopyWorkers         int                 // sessions on each side that copy rows; default 4
+	IndexWorkers        int                 // sessions on the destination that build indexes; default 4
+	ApplyWorkers        int                 // sessions on the destination that apply changes; default 1
+	SequenceMargin      int64               // added to sequences on stop; default 10,000
+	FlowLimit           func(time.Time) int // bytes per second that the copy may move at a time, 0 for any number; default no limit
+	LongTransaction     time.Duration       // transactions that run for longer are shown; default one minute
 }
 
 // Result is one row: what was found and what to do about it, with the exact

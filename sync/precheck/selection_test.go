@@ -41,6 +41,9 @@ var filterDefects = map[string]defect{
 		item: "row filters", outcome: precheck.Failed, found: `column "cod" does not exist, at character 12 of the filter: cod`,
 		adjust: ruled("id > 0 AND cod = 'x'", nil, "orders"), also: "filters in the stream,long values of filtered tables",
 	},
+	"a filter that ends too early": {
+		item: "row filters", outcome: precheck.Failed, found: `syntax error at or near ")", at the end of the filter: id >`, adjust: full(ruled("id >", nil, "orders")),
+	},
 	"a filter that is no condition": {
 		item: "row filters", outcome: precheck.Failed, found: "must be type boolean", adjust: full(ruled("id", nil, "orders")),
 	},

@@ -3,14 +3,13 @@ package precheck
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"pgsyncd/sync/schema"
 )
 
 var sourcePrivilegeChecks = []check{
 	{"source privileges", "read tables", inventory, false, readTables},
-	{"source privileges", "read sequences", inventory, false, readSequences},
+	{"source privileges", "read sequences", source | inventory, false, readSequences},
 	{"source privileges", "row-level security", inventory, false, rowSecurity},
 	{"source privileges", "create publication", inventory, true, createPublication},
 }
@@ -63,7 +62,7 @@ func names(list []schema.Name) []string {
 	return texts
 }
 
-func readSequences(_ context.Context, e *env) (finding, error) {
+func readSequences(ctx context.Context, e *env) (finding, error) {
 	var schemas []string
 	var unreadable []schema.Name
 	for _, s := range e.inv.Sequences {
@@ -72,9 +71,13 @@ func readSequences(_ context.Context, e *env) (finding, error) {
 		}
 	}
 	if len(unreadable) > 0 {
-		slices.Sort(schemas)
+		closed, err := column[string](ctx, &e.src, `SELECT nspname FROM pg_catalog.pg_namespace
+			WHERE nspname = ANY ($1) AND NOT pg_catalog.has_schema_privilege(oid, 'USAGE') ORDER BY 1`, schemas)
+		if err != nil {
+			return finding{}, err
+		}
 		return failed(fmt.Sprintf("%s may not read %s", ident(e.src.role), enumerate(names(unreadable))),
-			grants(e.src.role, "SELECT", "SEQUENCE", slices.Compact(schemas), unreadable))
+			grants(e.src.role, "SELECT", "SEQUENCE", closed, unreadable))
 	}
 	return passed("all %s", count(len(e.inv.Sequences), "sequence", "sequences"))
 }
