@@ -210,23 +210,25 @@ func (p *pair) complete(ctx context.Context, w *load) error {
 }
 
 // markCopied records the unit, and each source table by its own name: a partition may be attached elsewhere before the stream
-// comes to the changes that its copy shows. What is attached later is known by its absence.
+// comes to the changes that its copy shows. What is attached later is known by its absence. With the OIDs, tables that exchange
+// their names are told apart.
 func (j *job) markCopied(ctx context.Context, tx pgx.Tx, u *unit) error {
-	keys := []string{unitKey(u.name)}
-	for _, t := range u.roots {
-		keys = append(keys, t.Name.String())
-	}
+	sources := slices.Clone(u.roots)
 	for _, f := range u.feeds {
 		if !slices.Contains(u.roots, f.source) {
-			keys = append(keys, f.source.Name.String())
+			sources = append(sources, f.source)
 		}
+	}
+	keys, oids := []string{unitKey(u.name)}, []string(nil)
+	for _, t := range sources {
+		keys, oids = append(keys, t.Name.String()), append(oids, ledger.SourceKey(t.OID, t.Name.String()))
 	}
 	for _, key := range keys {
 		if err := ledger.MarkCopied(ctx, tx, j.cfg.Task, key, u.lsn); err != nil {
 			return err
 		}
 	}
-	return nil
+	return ledger.MarkObject(ctx, tx, j.cfg.Task, oids...)
 }
 
 // copy relays one piece into the target and returns the number of its rows.

@@ -47,6 +47,9 @@ func (l *lab) publish(sel schema.Selection) error {
 		if err := ledger.MarkCopied(l.Context(), l.d, l.cfg.Task, t.Name.String(), l.end()); err != nil {
 			l.Fatal(err)
 		}
+		if err := ledger.MarkObject(l.Context(), l.d, l.cfg.Task, ledger.SourceKey(t.OID, t.Name.String())); err != nil {
+			l.Fatal(err)
+		}
 	}
 	return nil
 }

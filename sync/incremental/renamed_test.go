@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 )
 
@@ -48,4 +49,24 @@ func TestSelectedColumnThatIsDropped(t *testing.T) {
 	if n := l.one(l.d, `SELECT count(*) FROM t`); n != "1" {
 		t.Errorf("%s rows", n)
 	}
+}
+
+// A table that was copied on its own keeps its columns when it is attached to a tree of which fewer are selected.
+func TestTableAttachedToATreeWithColumns(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE p (id int PRIMARY KEY, secret text, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+		CREATE TABLE alone (id int PRIMARY KEY, secret text, v text)`)
+	l.destination(`ALTER TABLE p DROP secret`)
+	l.begin(schema.Selection{All: true, Rules: []schema.TableRule{where("p", "", "id", "", "v", "")}})
+	for _, unit := range []string{"p", "alone"} {
+		if err := ledger.MarkCopied(t.Context(), l.d, l.cfg.Task, ledger.UnitPrefix+name("public", unit).String(), l.end()); err != nil {
+			t.Fatal(err)
+		}
+		if err := ledger.MarkObject(t.Context(), l.d, l.cfg.Task, ledger.ClaimPrefix+name("public", unit).String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.source(`INSERT INTO alone VALUES (101, 's', 'v'); ALTER TABLE p ATTACH PARTITION alone FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (1, 's', 'v'), (102, 's', 'v')`)
+	l.start().catchUp()
+	l.equal("public.alone")
 }

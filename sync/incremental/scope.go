@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -75,6 +76,9 @@ func (a *applier) lookUp(ctx context.Context, r *relation) (*target, error) {
 	t.root = top != r.name && name == a.cfg.Selection.Target(top)
 	if kind == "r" {
 		t.only = "ONLY "
+	}
+	if _, alone := a.copied[ledger.UnitPrefix+a.cfg.Selection.Target(r.name).String()]; alone && top != r.name {
+		above = nil // it was attached after it had been copied on its own, with other columns than the tree's
 	}
 	for _, c := range r.columns {
 		plain, taken := a.cfg.Selection.TargetColumn(c.name, r.name, above...)

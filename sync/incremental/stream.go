@@ -47,7 +47,11 @@ func (s *Stream) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	src, err := openSource(ctx, s.cfg, dst, newWatcher(s.cfg, copied), s.counters)
+	sources, err := ledger.Sources(ctx, dst.conn, s.cfg.Task)
+	if err != nil {
+		return err
+	}
+	src, err := openSource(ctx, s.cfg, dst, newWatcher(s.cfg, copied, sources), s.counters)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pglogrepl"
@@ -48,6 +49,35 @@ const ClaimPrefix = "ROWS "
 // LargeObjects begins the key under objects that says up to which OID the large objects are copied; a task that begins anew
 // copies them again.
 const LargeObjects = "LARGE OBJECTS TO "
+
+// sourcePrefix begins the key under objects that tells which table of the source was copied under a name: its OID, a space and the
+// quoted name follow. A task that begins anew forgets it.
+const sourcePrefix = "SOURCE "
+
+// SourceKey is the key by which MarkObject records the OID of a copied table of the source.
+func SourceKey(oid uint32, name string) string {
+	return sourcePrefix + strconv.FormatUint(uint64(oid), 10) + " " + name
+}
+
+// Sources returns the names that the copied tables of the source had, by OID.
+func Sources(ctx context.Context, q Querier, task string) (map[uint32]string, error) {
+	rows, err := q.Query(ctx, `SELECT split_part(key, ' ', 2)::oid, substr(key, length(split_part(key, ' ', 2)) + length('`+sourcePrefix+`') + 2)
+		FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE '`+sourcePrefix+`%'`, task)
+	if err != nil {
+		return nil, fmt.Errorf("read copied tables: %w", err)
+	}
+	sources := map[uint32]string{}
+	var oid uint32
+	var name string
+	_, err = pgx.ForEachRow(rows, []any{&oid, &name}, func() error {
+		sources[oid] = name
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read copied tables: %w", err)
+	}
+	return sources, nil
+}
 
 // MarkObject records that the task created objects, in the transaction that creates them.
 func MarkObject(ctx context.Context, tx Execer, task string, keys ...string) error {

@@ -67,7 +67,7 @@ func Begin(ctx context.Context, conn *pgx.Conn, p Position) error {
 			return err
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE ANY ($2)`, p.Task,
-			[]string{LargeObjects + "%", "STATISTICS OF %", "POPULATION OF %"})
+			[]string{LargeObjects + "%", sourcePrefix + "%", "STATISTICS OF %", "POPULATION OF %"})
 		return err
 	})
 	if err != nil {
