@@ -168,7 +168,7 @@ func (a *applier) assemble(ctx context.Context, events []event) (*batch, error) 
 func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 	c := change{event: e}
 	if e.kind != kindTruncate {
-		t, err := a.target(ctx, e.relation)
+		t, err := a.target(ctx, e.relation, e.tx)
 		if err != nil || t == nil || e.tx.start < t.after {
 			return c, false, err
 		}

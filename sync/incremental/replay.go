@@ -87,7 +87,7 @@ func (a *applier) replayChunk(ctx context.Context, changes []change) error {
 // retarget points a change to what is known of its tables now.
 func (a *applier) retarget(ctx context.Context, c *change) (err error) {
 	if c.kind != kindTruncate {
-		c.target, err = a.target(ctx, c.relation)
+		c.target, err = a.target(ctx, c.relation, c.tx)
 		return err
 	}
 	again, ok, err := a.admit(ctx, c.event)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
@@ -11,12 +13,12 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// target returns where the changes of a relation go; nil when the task does not want them.
-func (a *applier) target(ctx context.Context, r *relation) (*target, error) {
+// target returns where the changes of a relation go; nil when the task does not want them. tx is where one of them was met.
+func (a *applier) target(ctx context.Context, r *relation, tx *transaction) (*target, error) {
 	if t, ok := a.targets[r]; ok {
 		return t, nil
 	}
-	t, err := a.resolve(ctx, r)
+	t, err := a.resolve(ctx, r, tx)
 	if err != nil {
 		return nil, err
 	}
@@ -32,14 +34,14 @@ func (a *applier) target(ctx context.Context, r *relation) (*target, error) {
 	return t, nil
 }
 
-// resolve looks a relation up in the ledger, the selection and the destination. A relation nobody knows of must not be skipped silently. The partitions of the source were read
-// when the stream began; before giving up, they are read again.
-func (a *applier) resolve(ctx context.Context, r *relation) (*target, error) {
+// resolve looks a relation up in the ledger, the selection and the destination. A relation nobody knows of must not be skipped silently.
+// The partitions of the source were read when the stream began; before giving up, they are read again.
+func (a *applier) resolve(ctx context.Context, r *relation, tx *transaction) (*target, error) {
 	t, err := a.lookUp(ctx, r)
 	if t != nil || err != nil {
 		return t, err
 	}
-	if err := a.readPartitions(ctx); err != nil {
+	if err := a.readPartitions(ctx, tx); err != nil {
 		return nil, fmt.Errorf("look for %s: %w", r.name, err)
 	}
 	t, err = a.lookUp(ctx, r)
@@ -166,13 +168,28 @@ func (a *applier) copiedAt(name schema.Name) (pglogrepl.LSN, bool) {
 	return 0, false
 }
 
-// readPartitions reads the partitions of the source anew.
-func (a *applier) readPartitions(ctx context.Context) error {
+// commitInterval is the pause between two looks at a transaction that is about to become visible.
+const commitInterval = 20 * time.Millisecond
+
+// readPartitions reads the partitions of the source anew, those included that the transaction has made. A commit is in the WAL, and
+// sent, a moment before other sessions see what it did, or much longer where it waits for a synchronous standby; until then the
+// transaction holds the lock on its own identifier.
+func (a *applier) readPartitions(ctx context.Context, tx *transaction) error {
 	conn, err := a.cfg.Source.Connect(ctx, "pgsyncd "+a.cfg.Task+" source")
 	if err != nil {
 		return err
 	}
 	defer closeRaw(ctx, conn.PgConn())
+	for unseen := true; unseen; {
+		err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'transactionid' AND l.granted
+			AND l.transactionid = $1::text::pg_catalog.xid)`, strconv.FormatUint(uint64(tx.xid), 10)).Scan(&unseen)
+		if err == nil && unseen {
+			err = sleep(ctx, commitInterval)
+		}
+		if err != nil {
+			return fmt.Errorf("wait until transaction %d can be seen: %w", tx.xid, err)
+		}
+	}
 	above, err := readAncestors(ctx, conn)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 // admitTruncate finds out what a TRUNCATE of the source empties in the destination.
 func (a *applier) admitTruncate(ctx context.Context, c *change) error {
 	for _, r := range c.event.truncated {
-		t, err := a.target(ctx, r)
+		t, err := a.target(ctx, r, c.tx)
 		if err != nil {
 			return err
 		}
