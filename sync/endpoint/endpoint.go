@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Options says what a connection string may refer to.
@@ -90,6 +92,9 @@ func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }
 // MarshalText makes encoders print what String returns.
 func (e Endpoint) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
+// short secrets are taken for secrets only where no letter or digit is beside them: the rest of a text would be unreadable.
+const short = 4
+
 // Redact replaces every secret of the endpoint in a text by asterisks.
 func (e Endpoint) Redact(text string) string {
 	for _, secret := range []string{e.settings.password, e.settings.tls.keySecret} {
@@ -101,10 +106,36 @@ func (e Endpoint) Redact(text string) string {
 			url.PathEscape(secret), url.QueryEscape(secret), url.UserPassword("", secret).String()[1:],
 			strings.Trim(strconv.Quote(secret), `"`),
 		} {
-			text = strings.ReplaceAll(text, form, "****")
+			if len(secret) < short {
+				text = replaceWord(text, form, "****")
+			} else {
+				text = strings.ReplaceAll(text, form, "****")
+			}
 		}
 	}
 	return text
+}
+
+// replaceWord replaces what stands between characters that are neither letters nor digits.
+func replaceWord(text, word, replacement string) string {
+	inWord := func(r rune, _ int) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	var b strings.Builder
+	for done := 0; ; {
+		at := strings.Index(text[done:], word)
+		if at < 0 {
+			return b.String() + text[done:]
+		}
+		at += done
+		end := at + len(word)
+		if inWord(utf8.DecodeLastRuneInString(text[:at])) || inWord(utf8.DecodeRuneInString(text[end:])) {
+			_, size := utf8.DecodeRuneInString(text[at:])
+			b.WriteString(text[done : at+size])
+			done = at + size
+			continue
+		}
+		b.WriteString(text[done:at] + replacement)
+		done = end
+	}
 }
 
 // quote writes a value of a keyword/value connection string.

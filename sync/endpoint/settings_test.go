@@ -170,3 +170,16 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// TestRedactShortSecrets: a secret of few letters does not take them out of everything that is said.
+func TestRedactShortSecrets(t *testing.T) {
+	t.Parallel()
+	e := parse(t, "host=h user=u password=é1", endpoint.Options{})
+	for text, want := range map[string]string{
+		"password=é1 user=x": "password=**** user=x", "café1 é1é1 é12 é1": "café1 é1é1 é12 ****", "'é1'": "'****'", "é1": "****", "": "",
+	} {
+		if got := e.Redact(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
