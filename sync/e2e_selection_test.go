@@ -68,3 +68,44 @@ func TestFailedObjectsAreListed(t *testing.T) {
 	l.contains(l.sql("SELECT level, detail FROM sync_log WHERE task = '%[1]s' AND event = 'several snapshots'"), "warning|Copied before: public.item")
 	l.equal()
 }
+
+// Of tables and objects that fail together all are told, the row that was refused included, and what to type.
+func TestFailedTablesAreListedBesideObjects(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1), (2); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (2), (3);
+		CREATE TABLE c (id int)`)
+	l.destination("CREATE DOMAIN public.c AS int")
+	l.create("MODE FULL FOR ALL MAP (TABLE a AS ab, TABLE b AS ab) WITH (full_conflicts = error)")
+	l.sql("START SYNC TASK %[1]s CONFIRM ALL")
+	l.fails("full synchronization failed")
+	l.contains(l.status("error_detail"), `type "c" already exists`, `copy "public"."ab"`, "Key (id)=(2) already exists.")
+	l.contains(l.status("error_hint"), "FROM sync_tables", "FROM sync_objects", "RESUME SYNC TASK "+l.task+";")
+	l.contains(l.sql("SELECT error FROM sync_tables WHERE task = '%[1]s' AND source_table = 'b'"), "Key (id)=(2) already exists.")
+	l.want("far from its end", l.status("progress_pct < 50"), "t")
+	l.destination("DROP DOMAIN public.c")
+	l.sql("RESUME SYNC TASK %[1]s")
+	l.fails("full synchronization failed")
+	l.contains(l.status("error_hint"), "FROM sync_tables", "RESUME SYNC TASK "+l.task+";")
+	l.source("DELETE FROM b WHERE id = 2")
+	l.sql("RESUME SYNC TASK %[1]s")
+	l.reach("completed")
+	l.want("rows", l.one(l.d, "SELECT count(*)::text FROM public.ab"), "3")
+}
+
+// A failure with somebody else's advice, or none, says what to type as well.
+func TestFailureEndsWithAStatement(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items)
+	l.create("WITH (retry_limit = 0)")
+	l.sql("START SYNC TASK %[1]s CONFIRM ALL")
+	l.reach("incremental synchronization")
+	l.destination("CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full USING MESSAGE = 'no room', HINT = 'Check free disk space.'; END $$;" +
+		"CREATE TRIGGER full_disk BEFORE INSERT ON public.item FOR EACH ROW EXECUTE PROCEDURE public.full_disk(); ALTER TABLE public.item ENABLE ALWAYS TRIGGER full_disk")
+	l.source("INSERT INTO item SELECT (SELECT max(id) FROM item) + 1")
+	l.fails("incremental synchronization failed")
+	l.want("hint", l.status("error_hint"), "Check free disk space. Then: RESUME SYNC TASK "+l.task+";")
+	l.destination("DROP TRIGGER full_disk ON public.item")
+	l.sql("RESUME SYNC TASK %[1]s")
+	l.caughtUp()
+	l.equal()
+}

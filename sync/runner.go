@@ -268,10 +268,12 @@ func (r *runner) fail(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	stopping := r.duty == dutyStop || r.duty == dutyForceStop || r.task.State == catalog.StateCompleting
 	ch := r.explain(err)
+	ch.Hint = r.withStatement(ch.Hint, stopping)
 	r.log.Error("task failed", "error", ch.Error, "detail", ch.Detail)
 	switch {
-	case r.duty == dutyStop || r.duty == dutyForceStop || r.task.State == catalog.StateCompleting:
+	case stopping:
 		r.fire(ctx, catalog.EventStopFailed, ch)
 	case r.task.State == catalog.StateFull: // to its end, which is when the stream has passed the last copy
 		r.fire(ctx, catalog.EventFailedFull, ch)
@@ -282,6 +284,27 @@ func (r *runner) fail(ctx context.Context, err error) {
 	default:
 		r.fire(ctx, catalog.EventFailed, ch)
 	}
+}
+
+// withStatement ends a hint with what to type when its advice was taken, unless it says so itself.
+func (r *runner) withStatement(hint string, stopping bool) string {
+	verb := "RESUME"
+	if stopping {
+		verb = "STOP"
+	}
+	for _, said := range []string{verb + " SYNC TASK", "STOP SYNC TASK", "START SYNC TASK", "sync_prechecks"} {
+		if strings.Contains(hint, said) {
+			return hint
+		}
+	}
+	statement := fmt.Sprintf("%s SYNC TASK %s;", verb, quoteTask(r.task.Name))
+	switch {
+	case hint == "":
+		return "When the cause is removed: " + statement
+	case !strings.HasSuffix(hint, ".") && !strings.HasSuffix(hint, ";"):
+		hint += "."
+	}
+	return hint + " Then: " + statement
 }
 
 // explain puts an error into the words an operator reads, without secrets.
@@ -300,8 +323,12 @@ func (r *runner) explain(err error) catalog.Change {
 	case errors.As(err, &p):
 		ch.Detail, ch.Hint = p.detail, p.hint
 	case errors.As(err, &objects):
-		ch.Detail = objects.Detail()
-		ch.Hint = fmt.Sprintf("SELECT type, source_name, statement, error FROM sync_objects WHERE task = '%s' AND state = 'failed'; shows them. "+
+		ch.Detail, ch.Hint = objects.Detail(), ""
+		if errors.As(err, &tables) {
+			ch.Detail += "\n" + tables.Detail()
+			ch.Hint = fmt.Sprintf("SELECT source_table, error FROM sync_tables WHERE task = '%s' AND state = 'failed'; and ", r.task.Name)
+		}
+		ch.Hint += fmt.Sprintf("SELECT type, source_name, statement, error FROM sync_objects WHERE task = '%s' AND state = 'failed'; show them. "+
 			"Create what is missing or remove what is in the way in the destination, then: RESUME SYNC TASK %s; it retries what failed and "+
 			"repeats nothing else.", r.task.Name, quoteTask(r.task.Name))
 	case errors.As(err, &tables):
@@ -322,18 +349,23 @@ func (r *runner) explain(err error) catalog.Change {
 		ch.Detail, ch.Hint = d.Detail(), d.Hint()
 	default:
 		diagnosis := endpoint.Diagnose(err)
-		ch.Detail, ch.Hint = diagnosis.Detail, diagnosis.Hint
+		ch.Detail, ch.Hint = diagnosis.Detail, r.redact(diagnosis.Hint)
 		if diagnosis.Cause == endpoint.CauseWrongPassword {
 			ch.Hint += fmt.Sprintf(" If the task's is outdated: ALTER SYNC TASK %s SET %s PASSWORD '…';", quoteTask(r.task.Name), r.sideOf(err))
 		}
 	}
+	// Hints are the daemon's own words.
+	ch.Error, ch.Detail, ch.Hint = catalog.Brief(r.redact(ch.Error)), catalog.Brief(r.redact(ch.Detail)), catalog.Brief(ch.Hint)
+	return ch
+}
+
+func (r *runner) redact(text string) string {
 	for _, e := range []*endpoint.Endpoint{r.source, r.destination} {
 		if e != nil {
-			ch.Error, ch.Detail, ch.Hint = e.Redact(ch.Error), e.Redact(ch.Detail), e.Redact(ch.Hint)
+			text = e.Redact(text)
 		}
 	}
-	ch.Error, ch.Detail, ch.Hint = catalog.Brief(ch.Error), catalog.Brief(ch.Detail), catalog.Brief(ch.Hint)
-	return ch
+	return text
 }
 
 // beyondResuming tells errors after which changes are missing for good.

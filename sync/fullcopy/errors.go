@@ -51,7 +51,7 @@ func (e *ObjectsError) Permanent() bool { return true }
 func (e *ObjectsError) Detail() string {
 	var lines []string
 	for _, f := range e.Failures {
-		line := fmt.Sprintf("%s %s: %v", f.Type, f.Name, f.Err)
+		line := fmt.Sprintf("%s %s: %s", f.Type, f.Name, withDetail(f.Err))
 		if f.Dependent {
 			line += " (depends on an object above)"
 		}
@@ -106,9 +106,17 @@ func (e *TablesError) Permanent() bool { return true }
 func (e *TablesError) Detail() string {
 	var lines []string
 	for _, f := range e.Failures {
-		lines = append(lines, f.Err.Error())
+		lines = append(lines, withDetail(f.Err))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// withDetail is an error with the server's DETAIL, which names the row that is in the way.
+func withDetail(err error) string {
+	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Detail != "" {
+		return err.Error() + ": " + pg.Detail
+	}
+	return err.Error()
 }
 
 // Hint is the advice of the first table that has one.

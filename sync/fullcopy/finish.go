@@ -90,7 +90,7 @@ func (j *job) setSequences(ctx context.Context, o *objects, names []schema.Name,
 			return context.Cause(ctx)
 		case concernsTable(err):
 			p := progressOf(e)
-			p.State, p.Error = ObjectFailed, err.Error()
+			p.State, p.Error = ObjectFailed, withDetail(err)
 			o.fail(e, p, err)
 			o.cfg.Report.Object(p)
 		default:

@@ -157,7 +157,7 @@ func (o *objects) create(ctx context.Context, conn *pgx.Conn, e schema.Entry) er
 			return err
 		}
 	case concernsTable(err):
-		progress.State, progress.Error = ObjectFailed, err.Error()
+		progress.State, progress.Error = ObjectFailed, withDetail(err)
 		o.fail(e, progress, err)
 	default:
 		return fmt.Errorf("create %s %s: %w", e.Desc, progress.Name, err)

@@ -93,7 +93,7 @@ func (t *tables) finished(u *unit) {
 
 // refuse records that a unit cannot be copied.
 func (t *tables) refuse(u *unit, err error) {
-	t.each(u, func(p *TableProgress) { p.State, p.Error = TableFailed, err.Error() })
+	t.each(u, func(p *TableProgress) { p.State, p.Error = TableFailed, withDetail(err) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.refused = append(t.refused, TableFailure{Table: u.name, Err: err})
