@@ -183,3 +183,20 @@ func TestWhyRowsDiffer(t *testing.T) {
 		t.Errorf("nothing: %+v", r)
 	}
 }
+
+// A partition that is not selected is not compared with its tree, whatever it holds.
+func TestPartitionThatIsNotSelected(t *testing.T) {
+	t.Parallel()
+	l := setup(t)
+	l.exec(l.s, `CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+		CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1), (11);
+		CREATE TABLE q (id int) PARTITION BY RANGE (id); CREATE TABLE q1 PARTITION OF q FOR VALUES FROM (10) TO (20); INSERT INTO q VALUES (11)`)
+	l.exec(l.d, `CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (1);
+		CREATE TABLE q (id int) PARTITION BY RANGE (id)`)
+	l.create("excepting", schema.Selection{All: true, Except: schema.Exception{Tables: []schema.Name{name("public", "p2"), name("public", "q1")}}}, completed...)
+	for _, kind := range []string{compare.TypeRows, compare.TypeValues} {
+		if got := l.finish(together(kind)); len(got) != 2 || got[`"public"."p"`].Result != equal || got[`"public"."q"`].Result != equal {
+			t.Errorf("%s: %+v", kind, got)
+		}
+	}
+}

@@ -52,6 +52,8 @@ func (j *job) pairs(ctx context.Context) ([]pair, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.gaps = len(selection.Except.Schemas)+len(selection.Except.Tables)+len(selection.Except.Patterns) > 0 ||
+		slices.ContainsFunc(inv.Excluded, func(x schema.Excluded) bool { return strings.HasSuffix(x.Kind, "TABLE") })
 	j.trees = map[schema.Name][]schema.Table{}
 	j.tops = map[schema.Name]schema.Name{}
 	var tops []schema.Table
@@ -132,21 +134,25 @@ func parent(inv *schema.Inventory, t *schema.Table) *schema.Table {
 }
 
 // parts are the tables of the source that are read for a pair, each with its own condition and columns. A tree is read through its
-// root where all of its leaves have the same.
+// root where all of its leaves have the same, and all of them are selected.
 func (j *job) parts(p pair) (parts []schema.Table) {
 	for _, t := range p.sources {
 		var leaves []schema.Table
-		alike := true
+		alike := !j.gaps
 		for _, leaf := range j.trees[t.Name] {
 			if leaf.Kind == schema.KindTable {
 				leaves = append(leaves, leaf)
 				alike = alike && leaf.Filter == t.Filter && slices.Equal(targets(leaf.Columns), targets(t.Columns))
 			}
 		}
-		if t.Kind != schema.KindPartitioned || alike {
+		switch {
+		case t.Kind != schema.KindPartitioned || alike:
 			parts = append(parts, t)
-		} else {
+		case len(leaves) > 0:
 			parts = append(parts, leaves...)
+		default:
+			t.Filter = "false" // what partitions it has are not selected
+			parts = append(parts, t)
 		}
 	}
 	return parts
