@@ -329,7 +329,7 @@ func (r *runner) explain(err error) catalog.Change {
 			ch.Hint = fmt.Sprintf("SELECT source_table, error FROM sync_tables WHERE task = '%s' AND state = 'failed'; and ", r.task.Name)
 		}
 		ch.Hint += fmt.Sprintf("SELECT type, source_name, statement, error FROM sync_objects WHERE task = '%s' AND state = 'failed'; show them. "+
-			"Create what is missing or remove what is in the way in the destination, then: RESUME SYNC TASK %s; it retries what failed and "+
+			"Make what they need, but not the objects themselves, or remove what is in the way in the destination, then: RESUME SYNC TASK %s; it retries what failed and "+
 			"repeats nothing else.", r.task.Name, quoteTask(r.task.Name))
 	case errors.As(err, &tables):
 		ch.Detail = tables.Detail()

@@ -62,7 +62,7 @@ func (e *ObjectsError) Detail() string {
 
 // Hint says what to do.
 func (e *ObjectsError) Hint() string {
-	return "Create what is missing or remove what is in the way in the destination, then resume the task: what exists already is not done again."
+	return "Make what they need, but not the objects themselves, or remove what is in the way in the destination, then resume the task: what exists already is not done again."
 }
 
 // sourceError is what the source answered instead of rows.

@@ -41,6 +41,12 @@ var filterDefects = map[string]defect{
 		item: "row filters", outcome: precheck.Failed, found: `column "cod" does not exist, at character 12 of the filter: cod`,
 		adjust: ruled("id > 0 AND cod = 'x'", nil, "orders"), also: "filters in the stream,long values of filtered tables",
 	},
+	"a filter of a referenced table": {
+		item: "referenced tables", outcome: precheck.ToConfirm, found: "filters leave out rows that they may reference: items_order_id_fkey of public.items references public.orders",
+		adjust: full(func(f *fixture) {
+			f.in.Selection.Rules = []schema.TableRule{{Table: public("orders"), Where: "id > 5"}}
+		}),
+	},
 	"a filter that ends too early": {
 		item: "row filters", outcome: precheck.Failed, found: `syntax error at or near ")", at the end of the filter: id >`, adjust: full(ruled("id >", nil, "orders")),
 	},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"pgsyncd/sync/schema"
 )
@@ -121,19 +122,36 @@ func partitionTriggers(ctx context.Context, e *env) (finding, error) {
 	return passed("none is disabled")
 }
 
-// referencedTables concerns tasks of tables: a foreign key to a table outside is
-// left out.
+// referencedTables concerns foreign keys that are left out: those to a table outside, and those to one of which a filter leaves out rows.
 func referencedTables(ctx context.Context, e *env) (finding, error) {
-	list, err := column[string](ctx, &e.src, `SELECT pg_catalog.quote_ident(c.conname) || ' of ' || c.conrelid::pg_catalog.regclass::text
-			|| ' references ' || c.confrelid::pg_catalog.regclass::text
-		FROM pg_catalog.pg_constraint c
-		WHERE c.contype = 'f' AND c.conrelid = ANY ($1) AND NOT c.confrelid = ANY ($1) ORDER BY 1`, e.tableOIDs())
+	keys := func(condition string, args ...any) ([]string, error) {
+		return column[string](ctx, &e.src, `SELECT pg_catalog.quote_ident(c.conname) || ' of ' || c.conrelid::pg_catalog.regclass::text
+				|| ' references ' || c.confrelid::pg_catalog.regclass::text
+			FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.conrelid = ANY ($1) AND `+condition+" ORDER BY 1", args...)
+	}
+	outside, err := keys("NOT c.confrelid = ANY ($1)", e.tableOIDs())
 	if err != nil {
 		return finding{}, err
 	}
-	if len(list) > 0 {
-		return confirm("foreign keys that are left out, because the tables they reference are not selected: "+enumerate(list),
-			"Select the referenced tables too, or confirm that the destination does without these keys.")
+	filtered := []uint32{}
+	for _, t := range e.filtered() {
+		filtered = append(filtered, t.OID)
+	}
+	cut, err := keys("c.confrelid = ANY ($2)", e.tableOIDs(), filtered)
+	if err != nil {
+		return finding{}, err
+	}
+	var found, fix []string
+	if len(outside) > 0 {
+		found = append(found, "foreign keys that are left out, because the tables they reference are not selected: "+enumerate(outside))
+		fix = append(fix, "Select the referenced tables too, or confirm that the destination does without these keys.")
+	}
+	if len(cut) > 0 {
+		found = append(found, "foreign keys that are left out, because filters leave out rows that they may reference: "+enumerate(cut))
+		fix = append(fix, "Confirm that the destination does without the keys to filtered tables; where all rows agree, add them when the task is completed.")
+	}
+	if len(found) > 0 {
+		return confirm(strings.Join(found, "; "), strings.Join(fix, "\n"))
 	}
 	return passed("all are selected")
 }

@@ -116,6 +116,8 @@ func (p *planner) judgePart(e *Entry, rel relation) (v verdict, decided bool) {
 		}
 	case e.Desc == "FK CONSTRAINT" && p.tables[part.references] == nil:
 		return verdict{reason: fmt.Sprintf("the referenced table %s is not selected", p.inv.relations[part.references].name())}, true
+	case e.Desc == "FK CONSTRAINT" && p.tables[part.references].Filter != "":
+		return verdict{reason: fmt.Sprintf("a filter leaves out rows of the referenced table %s", p.inv.relations[part.references].name())}, true
 	case e.Desc == "DEFAULT" && t.column(part.name) == nil:
 		return verdict{}, true
 	}

@@ -114,3 +114,24 @@ func TestOmittedColumns(t *testing.T) {
 	sourceCluster, destinationCluster := testenv.SharedPair(t)
 	omittedColumns(t, newDatabase(t, sourceCluster, omittedSQL), newDatabase(t, destinationCluster, ""))
 }
+
+// TestForeignKeysToFilteredTables: rows may reference what a filter leaves out, so that the key could not be made.
+func TestForeignKeysToFilteredTables(t *testing.T) {
+	t.Parallel()
+	src := newDatabase(t, testenv.Shared(t), `
+CREATE TABLE customer (id int PRIMARY KEY, parent int REFERENCES customer);
+CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customer);
+CREATE TABLE item (orders int REFERENCES orders);`)
+	sel := schema.Selection{All: true, Rules: []schema.TableRule{{Table: n("public.customer"), Where: "id > 5"}}}
+	plan, err := src.dump(t).Plan(src.read(t, sel), sel, schema.PlanOptions{Indexes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const reason = `a filter leaves out rows of the referenced table "public"."customer"`
+	if diff := cmp.Diff([]string{
+		`FK CONSTRAINT "customer_parent_fkey" ON "public"."customer": ` + reason,
+		`FK CONSTRAINT "orders_customer_fkey" ON "public"."orders": ` + reason,
+	}, shown(plan.Excluded)); diff != "" {
+		t.Errorf("excluded (-want +got):\n%s", diff)
+	}
+}
