@@ -80,6 +80,15 @@ func TestStatus(t *testing.T) {
 			t.Error(diff)
 		}
 	}
+	if err := c.SaveStatus(t.Context(), task.ID, Status{Phase: "data", ProgressPct: 45.2, CopyBytesPerS: 12 << 20, EtaS: ptr(int64(3700))}); err != nil {
+		t.Fatal(err)
+	}
+	fire(t, c, task.ID, EventFailedFull, Change{Error: "no room"})
+	if diff := cmp.Diff("full synchronization failed [#########...........] 45.2 % -", progress()); diff != "" {
+		t.Errorf("of a failed task: %s", diff)
+	}
+	fire(t, c, task.ID, EventResume, Change{})
+	fire(t, c, task.ID, EventFullBegun, Change{})
 	fire(t, c, task.ID, EventIncrementalBegun, Change{})
 	if err := c.SaveStatus(t.Context(), task.ID, Status{Phase: "stream", ProgressPct: 100, RowsPerS: 4321}); err != nil {
 		t.Fatal(err)

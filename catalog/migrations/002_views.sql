@@ -86,15 +86,15 @@ SELECT task, coalesce(phase, state) AS phase,
        '[' || rpad(repeat('#', floor(least(progress_pct, 100) / 5)::integer), 20, '.') || '] '
            || to_char(progress_pct, 'FM990.0') || ' %' AS bar,
        CASE WHEN state = 'incremental synchronization' THEN to_char(rows_per_s, 'FM999999999990') || ' rows/s'
-            ELSE pg_size_pretty(copy_bytes_per_s) || '/s' END AS rate,
-       make_interval(secs => eta_s) AS eta
+            WHEN state = 'full synchronization' THEN pg_size_pretty(copy_bytes_per_s) || '/s' END AS rate,
+       CASE WHEN state = 'full synchronization' THEN make_interval(secs => eta_s) END AS eta
 FROM sync.sync_status
 ORDER BY task;
 COMMENT ON VIEW sync.sync_progress IS 'Progress of each task as a bar, made for \watch';
 COMMENT ON COLUMN sync.sync_progress.task IS 'Name of the task';
 COMMENT ON COLUMN sync.sync_progress.phase IS 'What is being done';
 COMMENT ON COLUMN sync.sync_progress.bar IS 'Progress of the full phase';
-COMMENT ON COLUMN sync.sync_progress.rate IS 'Bytes per second of the full phase, rows per second of the incremental phase';
+COMMENT ON COLUMN sync.sync_progress.rate IS 'Bytes per second of the full phase, rows per second of the incremental phase; null when neither is under way';
 COMMENT ON COLUMN sync.sync_progress.eta IS 'Forecast of the rest of the full phase';
 
 CREATE VIEW sync.sync_tables AS
