@@ -210,25 +210,32 @@ func (p *pair) complete(ctx context.Context, w *load) error {
 }
 
 // markCopied records the unit, and each source table by its own name: a partition may be attached elsewhere before the stream
-// comes to the changes that its copy shows. What is attached later is known by its absence. With the OIDs, tables that exchange
-// their names are told apart.
+// comes to the changes that its copy shows, or be dropped. What is attached later is known by its absence. With the OIDs, tables that
+// exchange their names are told apart.
 func (j *job) markCopied(ctx context.Context, tx pgx.Tx, u *unit) error {
-	sources := slices.Clone(u.roots)
+	keys, marks := []string{unitKey(u.name)}, []string(nil)
+	add := func(t *schema.Table, lineage ...schema.Name) {
+		keys = append(keys, t.Name.String())
+		names := make([]string, len(lineage))
+		for i, n := range lineage {
+			names[i] = n.String()
+		}
+		marks = append(marks, ledger.SourceKeys(t.OID, names...)...)
+	}
+	for _, t := range u.roots {
+		add(t, t.Name)
+	}
 	for _, f := range u.feeds {
 		if !slices.Contains(u.roots, f.source) {
-			sources = append(sources, f.source)
+			add(f.source, f.lineage...)
 		}
-	}
-	keys, oids := []string{unitKey(u.name)}, []string(nil)
-	for _, t := range sources {
-		keys, oids = append(keys, t.Name.String()), append(oids, ledger.SourceKey(t.OID, t.Name.String()))
 	}
 	for _, key := range keys {
 		if err := ledger.MarkCopied(ctx, tx, j.cfg.Task, key, u.lsn); err != nil {
 			return err
 		}
 	}
-	return ledger.MarkObject(ctx, tx, j.cfg.Task, oids...)
+	return ledger.MarkObject(ctx, tx, j.cfg.Task, marks...)
 }
 
 // copy relays one piece into the target and returns the number of its rows.

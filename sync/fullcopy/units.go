@@ -35,10 +35,11 @@ type unit struct {
 // feed is one source table that holds rows, and where these go.
 type feed struct {
 	source     *schema.Table
-	target     schema.Name // the unit's table, or its partition of the leaf's name
-	kind       byte        // of the target
-	from, into []string    // quoted columns of the source and of the target, pairwise
-	always     bool        // the target has an identity column that is always generated
+	lineage    []schema.Name // the source, and the partitioned tables above it
+	target     schema.Name   // the unit's table, or its partition of the leaf's name
+	kind       byte          // of the target
+	from, into []string      // quoted columns of the source and of the target, pairwise
+	always     bool          // the target has an identity column that is always generated
 	binary     bool
 }
 
@@ -114,7 +115,7 @@ func (j *job) makeUnits(inv, dest *schema.Inventory, lsn pglogrepl.LSN, keep fun
 		if leaf := dest.Table(t.Target); leaf != nil && leaf.Kind == schema.KindTable && topmost(dest, leaf).Name == name {
 			target = leaf
 		}
-		f := &feed{source: t, target: target.Name, kind: target.Kind}
+		f := &feed{source: t, lineage: ancestry(inv, t), target: target.Name, kind: target.Kind}
 		u.feeds = append(u.feeds, f)
 		if err := j.pairColumns(f, t.Columns, target.Columns); err != nil && u.misfit == nil {
 			u.misfit = err

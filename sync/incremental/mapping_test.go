@@ -47,7 +47,11 @@ func (l *lab) publish(sel schema.Selection) error {
 		if err := ledger.MarkCopied(l.Context(), l.d, l.cfg.Task, t.Name.String(), l.end()); err != nil {
 			l.Fatal(err)
 		}
-		if err := ledger.MarkObject(l.Context(), l.d, l.cfg.Task, ledger.SourceKey(t.OID, t.Name.String())); err != nil {
+		names := []string{t.Name.String()}
+		for p := &t; p != nil && p.Partition && len(p.Parents) == 1; p = inv.Table(p.Parents[0]) {
+			names = append(names, p.Parents[0].String())
+		}
+		if err := ledger.MarkObject(l.Context(), l.d, l.cfg.Task, ledger.SourceKeys(t.OID, names...)...); err != nil {
 			l.Fatal(err)
 		}
 	}

@@ -74,6 +74,7 @@ type counters struct {
 	mu     sync.Mutex
 	tables map[schema.Name]*tableCounter
 	above  map[schema.Name][]schema.Name // partitioned tables above partitions, from the nearest on
+	before map[schema.Name][]schema.Name // likewise, when they were copied: for those that have been dropped since
 }
 
 func newCounters() *counters {
@@ -91,6 +92,20 @@ func (c *counters) of(name schema.Name) *tableCounter {
 	return t
 }
 
+// remember tells what was above the partitions that were copied.
+func (c *counters) remember(sources map[uint32][]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before = map[schema.Name][]schema.Name{}
+	for _, names := range sources {
+		own, _ := parseName(names[0])
+		for _, text := range names[1:] {
+			parent, _ := parseName(text)
+			c.before[own] = append(c.before[own], parent)
+		}
+	}
+}
+
 // partitions tells what is above every partition of the source.
 func (c *counters) partitions(above map[schema.Name][]schema.Name) {
 	c.mu.Lock()
@@ -102,7 +117,10 @@ func (c *counters) partitions(above map[schema.Name][]schema.Name) {
 func (c *counters) ancestors(name schema.Name) []schema.Name {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.above[name]
+	if above, there := c.above[name]; there {
+		return above
+	}
+	return c.before[name]
 }
 
 // sum adds up both counters of a table and its partitions.

@@ -70,3 +70,22 @@ func TestTableAttachedToATreeWithColumns(t *testing.T) {
 	l.start().catchUp()
 	l.equal("public.alone")
 }
+
+// A partition that is dropped before its changes are applied has them under the names of its tree.
+func TestDroppedPartitionUnderOtherNames(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+		CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)`)
+	l.destination(`ALTER TABLE p RENAME v TO w; DROP TABLE p2; CREATE TABLE rest PARTITION OF p DEFAULT`)
+	l.begin(schema.Selection{All: true, Rules: []schema.TableRule{where("p", "", "id", "", "v", "w")}})
+	r := l.start()
+	l.source(`INSERT INTO p VALUES (1, 'v'), (101, 'v')`)
+	r.catchUp()
+	_ = r.kill()
+	l.source(`INSERT INTO p VALUES (2, 'v'), (102, 'v')`)
+	l.source(`DROP TABLE p1, p2`)
+	l.start().catchUp()
+	if n := l.one(l.d, `SELECT count(*) FROM p WHERE w = 'v'`); n != "4" {
+		t.Errorf("%s rows", n)
+	}
+}

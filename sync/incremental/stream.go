@@ -51,6 +51,7 @@ func (s *Stream) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.counters.remember(sources)
 	src, err := openSource(ctx, s.cfg, dst, newWatcher(s.cfg, copied, sources), s.counters)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ type watcher struct {
 	publication string
 	selection   schema.Selection
 	copied      map[string]pglogrepl.LSN // empty where the task began with the slot alone
-	sources     map[uint32]string        // names that the copied tables had, by OID
+	sources     map[uint32][]string      // names that the copied tables had, by OID, and those of the tables above
 	log         *slog.Logger
 
 	oid     uint32                  // of the publication at the first look
@@ -58,7 +58,7 @@ func (t watchedTable) root() schema.Name {
 	return t.above[len(t.above)-1]
 }
 
-func newWatcher(cfg Config, copied map[string]pglogrepl.LSN, sources map[uint32]string) *watcher {
+func newWatcher(cfg Config, copied map[string]pglogrepl.LSN, sources map[uint32][]string) *watcher {
 	return &watcher{
 		publication: cfg.Publication, selection: cfg.Selection, copied: copied, sources: sources, log: cfg.Logger, entered: map[uint32]bool{},
 	}
@@ -244,8 +244,8 @@ func (w *watcher) compare(ctx context.Context, conn *pgx.Conn, t watchedTable) e
 	switch {
 	case known && t.published && before.name != t.name:
 		return permanentf("%w: table %s was renamed to %s", ErrPublication, before.name, t.name)
-	case t.published && itself && w.sources[t.oid] != "" && w.sources[t.oid] != t.name.String():
-		return permanentf("%w: table %s is called %s now, which was the name of another one", ErrPublication, w.sources[t.oid], t.name)
+	case t.published && itself && w.sources[t.oid] != nil && w.sources[t.oid][0] != t.name.String():
+		return permanentf("%w: table %s is called %s now, which was the name of another one", ErrPublication, w.sources[t.oid][0], t.name)
 	case known && t.published && before.attached != "" && before.attached != t.attached:
 		return permanentf("%w: partition %s was detached and attached, and not published meanwhile", ErrPublication, t.name)
 	case known && t.published && before.logged != t.logged:

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pglogrepl"
@@ -50,27 +49,33 @@ const ClaimPrefix = "ROWS "
 // copies them again.
 const LargeObjects = "LARGE OBJECTS TO "
 
-// sourcePrefix begins the key under objects that tells which table of the source was copied under a name: its OID, a space and the
-// quoted name follow. A task that begins anew forgets it.
+// sourcePrefix begins the keys under objects that tell which table of the source was copied: its OID, a space, a number, a space and a
+// quoted name follow. The name of number 0 is the table's own, those after it are of the partitioned tables above, the nearest first.
+// A task that begins anew forgets them.
 const sourcePrefix = "SOURCE "
 
-// SourceKey is the key by which MarkObject records the OID of a copied table of the source.
-func SourceKey(oid uint32, name string) string {
-	return sourcePrefix + strconv.FormatUint(uint64(oid), 10) + " " + name
+// SourceKeys are the keys by which MarkObject records a copied table of the source: its name and those of the tables above it.
+func SourceKeys(oid uint32, names ...string) []string {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = fmt.Sprintf("%s%d %d %s", sourcePrefix, oid, i, name)
+	}
+	return keys
 }
 
-// Sources returns the names that the copied tables of the source had, by OID.
-func Sources(ctx context.Context, q Querier, task string) (map[uint32]string, error) {
-	rows, err := q.Query(ctx, `SELECT split_part(key, ' ', 2)::oid, substr(key, length(split_part(key, ' ', 2)) + length('`+sourcePrefix+`') + 2)
-		FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE '`+sourcePrefix+`%'`, task)
+// Sources returns what SourceKeys recorded, by OID.
+func Sources(ctx context.Context, q Querier, task string) (map[uint32][]string, error) {
+	rows, err := q.Query(ctx, `SELECT split_part(key, ' ', 2)::oid, substr(key, length('`+sourcePrefix+`') + length(split_part(key, ' ', 2)) +
+			length(split_part(key, ' ', 3)) + 3)
+		FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE '`+sourcePrefix+`%' ORDER BY 1, split_part(key, ' ', 3)::int`, task)
 	if err != nil {
 		return nil, fmt.Errorf("read copied tables: %w", err)
 	}
-	sources := map[uint32]string{}
+	sources := map[uint32][]string{}
 	var oid uint32
 	var name string
 	_, err = pgx.ForEachRow(rows, []any{&oid, &name}, func() error {
-		sources[oid] = name
+		sources[oid] = append(sources[oid], name)
 		return nil
 	})
 	if err != nil {
