@@ -1,7 +1,6 @@
 package sync_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
@@ -12,9 +11,6 @@ import (
 // not bring.
 func (l *lab) prepare() {
 	l.Helper()
-	if err := everything.CreateRoles(l.Context(), l.dst.Connect(l.T, "postgres")); err != nil {
-		l.Fatal(err)
-	}
 	l.destination("CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler; CREATE SCHEMA ext")
 	for _, extension := range []string{"hstore", "citext", "ltree", "pg_trgm", "btree_gist", "bloom", "unaccent", "dict_int"} {
 		l.destination("CREATE EXTENSION " + extension + " SCHEMA ext")
@@ -35,11 +31,7 @@ func (l *lab) objects() string {
 // named.
 func TestEverythingTableByTable(t *testing.T) {
 	t.Parallel()
-	src, dst := everythingPair(t)
-	l := setupBetween(t, src, dst, "")
-	if err := everything.Create(t.Context(), l.s); err != nil {
-		t.Fatal(err)
-	}
+	l := everythingBetween(t, everything.Create)
 	l.prepare()
 	// These use types and functions of the tables' own schemas.
 	l.source("DROP TABLE tab.of_view_type, tab.typed; ALTER TABLE tab.everything ALTER code DROP DEFAULT; ALTER TABLE tab.circular ALTER b DROP DEFAULT")
@@ -56,11 +48,7 @@ func TestEverythingTableByTable(t *testing.T) {
 // Seven schemas become one, as far as no two objects want one name.
 func TestEverythingIntoOneSchema(t *testing.T) {
 	t.Parallel()
-	src, dst := everythingPair(t)
-	l := setupBetween(t, src, dst, "")
-	if err := errors.Join(everything.CreateRoles(t.Context(), dst.Connect(t, "postgres")), everything.Create(t.Context(), l.s)); err != nil {
-		t.Fatal(err)
-	}
+	l := everythingBetween(t, everything.Create)
 	l.source("DROP TABLE tab.regs") // values of its types name mapped objects
 	const task = `MODE FULL FOR ALL MAP (SCHEMA tab AS one, SCHEMA typ AS one, SCHEMA fun AS one, SCHEMA part AS one, SCHEMA "Mixed Case" AS one, SCHEMA view AS one, SCHEMA ext AS one)
 		START NOW CONFIRM ALL`

@@ -1,6 +1,7 @@
 package sync_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgsyncd/testenv"
@@ -45,6 +47,37 @@ func everythingPair(t *testing.T) (src, dst *testenv.Cluster) {
 		t.Fatal(err)
 	}
 	return src, dst
+}
+
+// sharedPair is two clusters with the roles in both, for all tests that carry none.
+var sharedPair = sync.OnceValues(func() (clusters [2]*testenv.Cluster, err error) {
+	for i := range clusters {
+		if clusters[i], err = testenv.New(context.Background(), testenv.Config{}); err != nil {
+			return clusters, err
+		}
+		conn, err := pgx.Connect(context.Background(), clusters[i].SocketString("postgres"))
+		if err != nil {
+			return clusters, err
+		}
+		if err := errors.Join(everything.CreateRoles(context.Background(), conn), conn.Close(context.Background())); err != nil {
+			return clusters, err
+		}
+	}
+	return clusters, nil
+})
+
+// everythingBetween is setup with such clusters, and a source that create has filled.
+func everythingBetween(t *testing.T, create func(context.Context, *pgx.Conn) error) *lab {
+	t.Helper()
+	clusters, err := sharedPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := setupBetween(t, clusters[0], clusters[1], "")
+	if err := create(t.Context(), l.s); err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // differences is what pg_dump, the state beyond it and the tables' rows tell of source and destination.
@@ -101,11 +134,7 @@ func TestEverything(t *testing.T) {
 // What is never synchronized is not, nor what cannot be without it; each object is named with its reason, and nothing else suffers.
 func TestEverythingExcluded(t *testing.T) {
 	t.Parallel()
-	src, dst := everythingPair(t)
-	l := setupBetween(t, src, dst, "")
-	if err := errors.Join(everything.CreateRoles(t.Context(), dst.Connect(t, "postgres")), everything.CreateWithExcluded(t.Context(), l.s)); err != nil {
-		t.Fatal(err)
-	}
+	l := everythingBetween(t, everything.CreateWithExcluded)
 	l.create("MODE FULL START NOW CONFIRM ALL")
 	l.reach("completed")
 	golden(t, "everything-excluded.txt", l.differences(withoutOwners)+"\n"+
@@ -119,11 +148,7 @@ func TestEverythingExcluded(t *testing.T) {
 // Every table follows its source, by whatever identifies its rows.
 func TestEverythingStreams(t *testing.T) {
 	t.Parallel()
-	src, dst := everythingPair(t)
-	l := setupBetween(t, src, dst, "")
-	if err := errors.Join(everything.CreateRoles(t.Context(), dst.Connect(t, "postgres")), everything.Create(t.Context(), l.s)); err != nil {
-		t.Fatal(err)
-	}
+	l := everythingBetween(t, everything.Create)
 	l.create("")
 	l.sql("PRECHECK SYNC TASK %[1]s")
 	_, advice, found := strings.Cut(l.sql("SELECT suggestion FROM sync_prechecks WHERE task = '%[1]s' AND item = 'replica identity'"), "on the source:\n")
@@ -218,11 +243,7 @@ func TestNamesMapped(t *testing.T) {
 // Likewise everything else.
 func TestEverythingMapped(t *testing.T) {
 	t.Parallel()
-	src, dst := everythingPair(t)
-	l := setupBetween(t, src, dst, "")
-	if err := errors.Join(everything.CreateRoles(t.Context(), dst.Connect(t, "postgres")), everything.Create(t.Context(), l.s)); err != nil {
-		t.Fatal(err)
-	}
+	l := everythingBetween(t, everything.Create)
 	l.source("DROP TABLE tab.regs") // values of its types name mapped objects
 	renames, clause := l.renames()
 	l.create("MODE FULL FOR ALL " + clause + " START NOW CONFIRM ALL")

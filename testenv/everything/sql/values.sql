@@ -122,7 +122,7 @@ SELECT val.put('val.own', 'm', 'sad', 'o,k', 'ha"ppy', 'it''s', '', '\N', 'NULL'
 UPDATE val.own o SET row_type = a, row_types = ARRAY[a, NULL] FROM val.arrays a WHERE a.id = o.id;
 
 CREATE TABLE val.regs (id int PRIMARY KEY, a regclass, b regproc, c regtype, d regnamespace, e regconfig, f regoperator, g regprocedure, h regdictionary, i regcollation, j regrole, k regoper, l regclass[], m aclitem, n aclitem[]);
-INSERT INTO val.regs VALUES (1, 'val.own', 'version', 'val.pair', 'val', 'english', '+(int,int)', 'val.put(regclass,name,text[])', 'simple', '"C"', 'postgres', 'pg_catalog.||/', '{val.own,pg_class,NULL}', '=r/postgres', '{postgres=arw*/postgres,=/postgres}'),
+INSERT INTO val.regs VALUES (1, 'val.own', 'version', 'val.pair', 'val', 'english', '+(int,int)', 'lower(text)', 'simple', '"C"', 'postgres', 'pg_catalog.||/', '{val.own,pg_class,NULL}', '=r/postgres', '{postgres=arw*/postgres,=/postgres}'),
   (2, 'pg_class', 'now', 'int[]', 'pg_catalog', 'german', '-(NONE,int)', 'now()', 'german_stem', '"de-x-icu"', 'pg_monitor', '|/', '{}', NULL, '{}');
 INSERT INTO val.regs (id) VALUES (3);
 UPDATE val.regs SET (a, b, c, d) = ('-', '-', '-', '-'), (e, f, g, h, i, j, k) = ('-', '0', '-', '-', '-', '-', '0') WHERE id = 3;
