@@ -145,26 +145,32 @@ func TestEverythingExcluded(t *testing.T) {
 	l.want("members of extensions", l.one(l.d, "SELECT to_regclass('excluded.member'), to_regproc('excluded.member_function')"), "|")
 }
 
-// Every table follows its source, by whatever identifies its rows.
-func TestEverythingStreams(t *testing.T) {
-	t.Parallel()
-	l := everythingBetween(t, everything.Create)
-	l.create("")
+// changeEverything runs a task from its creation to its end, with changes of all tables between.
+func (l *lab) changeEverything(clauses string) {
+	l.Helper()
+	l.create(clauses)
 	l.sql("PRECHECK SYNC TASK %[1]s")
 	_, advice, found := strings.Cut(l.sql("SELECT suggestion FROM sync_prechecks WHERE task = '%[1]s' AND item = 'replica identity'"), "on the source:\n")
 	if !found {
-		t.Fatal("nothing is advised on replica identities")
+		l.Fatal("nothing is advised on replica identities")
 	}
 	l.source(advice)
 	l.sql("START SYNC TASK %[1]s CONFIRM ALL")
 	l.reach("incremental synchronization")
-	if err := everything.Change(t.Context(), l.s); err != nil {
-		t.Fatal(err)
+	if err := everything.Change(l.Context(), l.s); err != nil {
+		l.Fatal(err)
 	}
 	l.caughtUp()
-	l.equal()
 	l.sql("STOP SYNC TASK %[1]s")
 	l.reach("completed")
+}
+
+// Every table follows its source, by whatever identifies its rows.
+func TestEverythingStreams(t *testing.T) {
+	t.Parallel()
+	l := everythingBetween(t, everything.Create)
+	l.changeEverything("")
+	l.equal()
 	golden(t, "everything-streams.txt", l.differences(withoutOwners))
 }
 
@@ -244,10 +250,9 @@ func TestNamesMapped(t *testing.T) {
 func TestEverythingMapped(t *testing.T) {
 	t.Parallel()
 	l := everythingBetween(t, everything.Create)
-	l.source("DROP TABLE tab.regs") // values of its types name mapped objects
+	l.source("SET session_replication_role = replica; TRUNCATE tab.regs; RESET session_replication_role") // values of its types name mapped objects
 	renames, clause := l.renames()
-	l.create("MODE FULL FOR ALL " + clause + " START NOW CONFIRM ALL")
-	l.reach("completed")
+	l.changeEverything("FOR ALL " + clause)
 	if err := renames.Undo(t.Context(), l.s, l.d); err != nil {
 		t.Fatal(err)
 	}
