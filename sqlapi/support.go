@@ -50,7 +50,6 @@ func supportedCreate(c *CreateTask) error {
 // notYet are the options, or values of options, that have no effect in this version. The empty text stands for any value.
 var notYet = map[string]string{
 	"sync_ddl":        "true",
-	"decoder":         "test_decoding",
 	"apply_workers":   "",
 	"max_slot_wal":    "",
 	"on_max_slot_wal": "",

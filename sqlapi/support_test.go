@@ -42,7 +42,7 @@ func TestSupported(t *testing.T) {
 		create + "WITH (sync_ddl = off)":          true,
 		create + "WITH (decoder = auto)":          true,
 		create + "WITH (decoder = pgoutput)":      true,
-		create + "WITH (decoder = test_decoding)": false,
+		create + "WITH (decoder = test_decoding)": true,
 		create + "WITH (apply_workers = 4)":       false,
 		create + "WITH (full_conflicts = error)":  true,
 		create + "WITH (full_conflicts = ignore)": true,

@@ -24,6 +24,11 @@ func lastRow(dir testenv.Direction, kind byte, body []byte) bool {
 // The daemon is killed, and ended in good order, while it copies. The next one goes on, with the changes made meanwhile.
 func TestKilledWhileCopying(t *testing.T) {
 	t.Parallel()
+	killedWhileCopying(t, "pgoutput")
+}
+
+func killedWhileCopying(t *testing.T, decoder string) {
+	t.Helper()
 	l := setupAlone(t, items+`
 		CREATE TABLE big (id int PRIMARY KEY, t text);
 		INSERT INTO big SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 5000) i;
@@ -32,7 +37,7 @@ func TestKilledWhileCopying(t *testing.T) {
 	proxy, to := l.through(l.dst, l.dstDB)
 	l.to = to
 	stalled := proxy.StallAfter(lastRow)
-	l.create("START NOW CONFIRM ALL")
+	l.create("START NOW CONFIRM ALL WITH (decoder = " + decoder + ")")
 	for i, end := range []func() error{l.daemon.Kill9, l.daemon.Terminate} {
 		l.await("the copy comes to the last row", stalled)
 		if err := end(); err != nil {

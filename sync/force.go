@@ -67,24 +67,22 @@ func (r *runner) forceSource(ctx context.Context) ([]schema.Sequence, error) {
 	} else {
 		sequences = append([]schema.Sequence{}, inv.Sequences...)
 	}
-	if _, err := src.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
-		WHERE slot_name = $1 AND active_pid IS NOT NULL`, r.notes.Slot); err != nil {
+	if _, err := src.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend((pg_catalog.to_json(s) ->> 'active_pid')::int)
+		FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1 AND pg_catalog.to_json(s) ->> 'active_pid' IS NOT NULL`, r.notes.Slot); err != nil {
 		return sequences, fmt.Errorf("end the walsender of slot %s: %w", r.notes.Slot, err)
 	}
 	if err := dropSlot(ctx, src, r.notes.Slot); err != nil {
 		return sequences, err
 	}
-	if _, err := src.Exec(ctx, dropPublicationSQL(r.notes.Publication)); err != nil {
-		return sequences, fmt.Errorf("drop publication %s: %w", r.notes.Publication, err)
-	}
-	return sequences, nil
+	return sequences, r.dropPublication(ctx, src)
 }
 
 func (r *runner) sourceLeftovers() []catalog.Leftover {
-	return []catalog.Leftover{
-		{Side: "source", Kind: "replication slot", Name: r.notes.Slot, CleanupSQL: dropSlotSQL(r.notes.Slot) + ";"},
-		{Side: "source", Kind: "publication", Name: r.notes.Publication, CleanupSQL: dropPublicationSQL(r.notes.Publication) + ";"},
+	left := []catalog.Leftover{{Side: "source", Kind: "replication slot", Name: r.notes.Slot, CleanupSQL: dropSlotSQL(r.notes.Slot) + ";"}}
+	if p := r.notes.Publication; p != "" {
+		left = append(left, catalog.Leftover{Side: "source", Kind: "publication", Name: p, CleanupSQL: dropPublicationSQL(p) + ";"})
 	}
+	return left
 }
 
 // forceDestination removes the ledger's rows within patience and lists the sequences that are to be set: those of a task that

@@ -23,7 +23,8 @@ const (
 type notes struct {
 	Phase       phase  `json:"phase"`
 	Slot        string `json:"slot,omitempty"`
-	Publication string `json:"publication,omitempty"`
+	Publication string `json:"publication,omitempty"` // none with test_decoding
+	Plugin      string `json:"plugin,omitempty"`      // that the slot decodes with; decided once, when the task starts
 	// CopiedAt is the highest position of a snapshot that a table was copied at; before the stream has passed it the
 	// destination is not yet consistent.
 	CopiedAt pglogrepl.LSN `json:"copied_at,omitempty"`

@@ -13,6 +13,7 @@ import (
 	"pgsyncd/sync/fullcopy"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/ledger"
+	"pgsyncd/sync/precheck"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -73,8 +74,7 @@ func (r *runner) attempt(ctx context.Context) error {
 				return err
 			}
 		}
-		slot, publication := sourceNames(r.task.ID)
-		if err := r.note(ctx, func(n *notes) { n.Phase, n.Slot, n.Publication = phaseFull, slot, publication }); err != nil {
+		if err := r.begin(ctx); err != nil {
 			return err
 		}
 	}
@@ -90,6 +90,30 @@ func (r *runner) attempt(ctx context.Context) error {
 		return r.finishFull(ctx)
 	}
 	return r.follow(ctx)
+}
+
+// begin notes what the task will have on the source, before any of it is made.
+func (r *runner) begin(ctx context.Context) error {
+	slot, publication := sourceNames(r.task.ID)
+	plugin, reason := "", ""
+	if r.incremental() {
+		var err error
+		if plugin, reason, err = precheck.Plugin(ctx, r.precheckInput()); err != nil {
+			return err
+		}
+		if plugin == incremental.PluginTestDecoding {
+			publication = ""
+		}
+	}
+	if err := r.note(ctx, func(n *notes) {
+		n.Phase, n.Slot, n.Publication, n.Plugin = phaseFull, slot, publication, plugin
+	}); err != nil {
+		return err
+	}
+	if plugin != "" {
+		r.record(ctx, "info", "decoder", "changes are decoded by "+plugin, reason)
+	}
+	return nil
 }
 
 // copy performs the full phase.
@@ -116,6 +140,7 @@ func (r *runner) copy(ctx context.Context) error {
 		Selection:        r.selection,
 		Slot:             slot,
 		Publication:      publication,
+		Plugin:           r.notes.Plugin,
 		Workers:          workers(r.options.CopyWorkers),
 		IndexWorkers:     workers(r.options.IndexWorkers),
 		SplitAbove:       int64(r.options.SplitTableAbove),
@@ -224,6 +249,7 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Destination: r.destination,
 		Slot:        r.notes.Slot,
 		Publication: r.notes.Publication,
+		Plugin:      r.notes.Plugin,
 		Selection:   r.selection,
 		Policy:      r.options.ConflictPolicy,
 		Append:      r.appends(),

@@ -135,10 +135,10 @@ func (r *runner) wait(ctx context.Context) {
 // incremental tells whether the task streams changes after the full phase.
 func (r *runner) incremental() bool { return r.task.Mode != catalog.ModeFull }
 
-// precheck makes the checks, records them and returns them.
-func (r *runner) precheck(ctx context.Context) ([]precheck.Result, error) {
+// precheckInput is the task as the precheck sees it.
+func (r *runner) precheckInput() precheck.Input {
 	slot, publication := sourceNames(r.task.ID)
-	results := precheck.Run(ctx, precheck.Input{
+	return precheck.Input{
 		Source:          r.source,
 		Destination:     r.destination,
 		Selection:       r.selection,
@@ -156,7 +156,13 @@ func (r *runner) precheck(ctx context.Context) ([]precheck.Result, error) {
 		FlowLimit: func(at time.Time) int {
 			return limitAt(r.task.Flow, catalog.Zone(r.task.Options["time_zone"]).Location(), at)
 		},
-	})
+		Decoder: r.options.Decoder,
+	}
+}
+
+// precheck makes the checks, records them and returns them.
+func (r *runner) precheck(ctx context.Context) ([]precheck.Result, error) {
+	results := precheck.Run(ctx, r.precheckInput())
 	rows := make([]catalog.PrecheckRow, len(results))
 	for i, c := range results {
 		rows[i] = catalog.PrecheckRow{

@@ -127,6 +127,13 @@ func (r *runner) cleanSource(ctx context.Context, sequences bool) error {
 	if err := dropSlot(ctx, src, r.notes.Slot); err != nil {
 		return err
 	}
+	return r.dropPublication(ctx, src)
+}
+
+func (r *runner) dropPublication(ctx context.Context, src *pgx.Conn) error {
+	if r.notes.Publication == "" {
+		return nil
+	}
 	if _, err := src.Exec(ctx, dropPublicationSQL(r.notes.Publication)); err != nil {
 		return fmt.Errorf("drop publication %s: %w", r.notes.Publication, err)
 	}

@@ -50,7 +50,7 @@ func (j *job) newAnchor(ctx context.Context, snap *snapshot) (_ *anchor, err err
 	if a.inv, err = j.readSource(ctx, conn); err != nil {
 		return nil, err
 	}
-	if j.cfg.incremental() {
+	if j.cfg.Publication != "" {
 		if err := a.findLate(ctx, j.cfg.Publication); err != nil {
 			return nil, err
 		}

@@ -45,6 +45,12 @@ const (
 	ConflictsError  Conflicts = "error"  // the table is not copied
 )
 
+// Output plugins.
+const (
+	PluginPgoutput     = "pgoutput"
+	PluginTestDecoding = "test_decoding"
+)
+
 // Config says what to copy. Everything without a default is required.
 type Config struct {
 	Task                string // UUID, the key of the ledger
@@ -54,6 +60,9 @@ type Config struct {
 	// Slot and Publication are created on the source, to be streamed from afterwards. Their owner records the names before
 	// the call. Both empty: the copy alone is wanted.
 	Slot, Publication string
+
+	// Plugin decodes for the slot, default PluginPgoutput. PluginTestDecoding has no publication.
+	Plugin string
 
 	Workers          int       // pairs of connections that copy rows
 	IndexWorkers     int       // connections that build indexes
@@ -159,6 +168,9 @@ type Result struct {
 
 // validate names the first field that is missing or wrong and fills in defaults.
 func (c *Config) validate() error {
+	if c.Plugin == "" {
+		c.Plugin = PluginPgoutput
+	}
 	if c.Format == "" {
 		c.Format = FormatAuto
 	}
@@ -175,7 +187,8 @@ func (c *Config) validate() error {
 		{"Task", c.Task == ""},
 		{"Source", c.Source == nil},
 		{"Destination", c.Destination == nil},
-		{"Publication", (c.Slot == "") != (c.Publication == "")},
+		{"Publication", (c.Slot != "" && c.Plugin == PluginPgoutput) != (c.Publication != "")},
+		{"Plugin", c.Plugin != PluginPgoutput && c.Plugin != PluginTestDecoding},
 		{"Slot", len(c.Slot)+len(copySlotSuffix) > maxName},
 		{"Workers", c.Workers < 1},
 		{"IndexWorkers", c.IndexWorkers < 1},

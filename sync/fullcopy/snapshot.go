@@ -80,16 +80,16 @@ func (j *job) exportSlot(ctx context.Context, slot string, permanent bool) (_ *s
 	return s, nil
 }
 
-// createSlotSQL: before 10 there are no temporary slots, and exporting is what creating does.
+// createSlotSQL: before 10 there are no temporary slots, no pgoutput, and exporting is what creating does.
 func (j *job) createSlotSQL(slot string, permanent bool) string {
 	name := pgx.Identifier{slot}.Sanitize()
 	switch {
 	case j.sourceVersion < 100000:
 		return "CREATE_REPLICATION_SLOT " + name + " LOGICAL test_decoding"
 	case permanent:
-		return "CREATE_REPLICATION_SLOT " + name + " LOGICAL pgoutput EXPORT_SNAPSHOT"
+		return "CREATE_REPLICATION_SLOT " + name + " LOGICAL " + j.cfg.Plugin + " EXPORT_SNAPSHOT"
 	}
-	return "CREATE_REPLICATION_SLOT " + name + " TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"
+	return "CREATE_REPLICATION_SLOT " + name + " TEMPORARY LOGICAL " + j.cfg.Plugin + " EXPORT_SNAPSHOT"
 }
 
 // create runs the command, which returns slot_name, consistent_point, snapshot_name and output_plugin.
@@ -175,7 +175,8 @@ func (j *job) dropSlot(ctx context.Context, slot string) error {
 	err := poll(ctx, pollInterval, func() (bool, error) {
 		var active bool
 		var pid *int32
-		err := j.src.QueryRow(ctx, `SELECT active, active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`, slot).
+		// 9.4 does not tell the pid.
+		err := j.src.QueryRow(ctx, `SELECT s.active, (pg_catalog.to_json(s) ->> 'active_pid')::int FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1`, slot).
 			Scan(&active, &pid)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):

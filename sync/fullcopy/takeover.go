@@ -56,8 +56,10 @@ func (j *job) takeOver(ctx context.Context) (snap *snapshot, err error) {
 func (j *job) beginTask(ctx context.Context) (snap *snapshot, err error) {
 	position := ledger.Position{Task: j.cfg.Task, Slot: j.cfg.Slot}
 	if j.cfg.incremental() {
-		if err := j.createPublication(ctx); err != nil {
-			return nil, err
+		if j.cfg.Publication != "" {
+			if err := j.createPublication(ctx); err != nil {
+				return nil, err
+			}
 		}
 		if snap, err = j.exportSlot(ctx, j.cfg.Slot, true); err != nil {
 			return nil, err

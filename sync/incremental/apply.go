@@ -168,6 +168,9 @@ func (a *applier) assemble(ctx context.Context, events []event) (*batch, error) 
 func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 	c := change{event: e}
 	if e.kind != kindTruncate {
+		if after, _ := a.copiedAt(e.relation.name); e.relation.unreadable != "" && e.tx.start < after {
+			return c, false, nil
+		}
 		t, err := a.target(ctx, e.relation, e.tx)
 		if err != nil || t == nil || e.tx.start < t.after {
 			return c, false, err
@@ -251,8 +254,8 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	if b.end == 0 {
-		return nil
+	if err := a.checkModifiers(ctx, b); err != nil || b.end == 0 {
+		return err
 	}
 	return a.commit(ctx, b.end, b)
 }

@@ -14,6 +14,12 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
+// Output plugins.
+const (
+	PluginPgoutput     = "pgoutput"
+	PluginTestDecoding = "test_decoding"
+)
+
 // Conflict policies.
 const (
 	PolicyError     = "error"     // the task stops
@@ -31,8 +37,9 @@ type Config struct {
 	Task        string             // uuid, as in the ledger
 	Source      *endpoint.Endpoint // the database with slot and publication
 	Destination *endpoint.Endpoint // the database with the ledger
-	Slot        string             // a logical slot with plugin pgoutput
-	Publication string
+	Slot        string             // a logical slot with the plugin
+	Plugin      string             // default PluginPgoutput
+	Publication string             // for PluginPgoutput only
 	Selection   schema.Selection
 	Policy      string        // default PolicyError
 	Append      bool          // tables that the task did not create had rows of others before: TRUNCATE is refused there
@@ -45,6 +52,9 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Policy == "" {
 		c.Policy = PolicyError
+	}
+	if c.Plugin == "" {
+		c.Plugin = PluginPgoutput
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = defaultHeartbeat
@@ -64,8 +74,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("stream: Destination is missing")
 	case c.Slot == "":
 		return c, errors.New("stream: Slot is empty")
-	case c.Publication == "":
-		return c, errors.New("stream: Publication is empty")
+	case c.Plugin != PluginPgoutput && c.Plugin != PluginTestDecoding:
+		return c, fmt.Errorf("stream: Plugin %q is none of pgoutput, test_decoding", c.Plugin)
+	case (c.Plugin == PluginPgoutput) != (c.Publication != ""):
+		return c, errors.New("stream: Publication does not go with Plugin")
 	case c.Report == nil:
 		return c, errors.New("stream: Report is missing")
 	case c.Heartbeat < 0:
@@ -132,6 +144,6 @@ type Conflict struct {
 	Key            json.RawMessage // object of the columns that address the row
 	SourceRow      json.RawMessage // object of the columns that the source sent; values as text
 	DestinationRow json.RawMessage // as row_to_json gives it; null when there is none or it is unknown
-	LSN            pglogrepl.LSN   // start of the commit record of the source transaction
+	LSN            pglogrepl.LSN   // start of the commit record of the source transaction; with test_decoding of its first change
 	Action         string          // one of the actions above
 }

@@ -45,7 +45,7 @@ func (a *applier) settle(ctx context.Context, c *change, f *failure) error {
 // diagnose names the conflict behind a failure; any other failure is returned as an error.
 func (a *applier) diagnose(ctx context.Context, c *change, f *failure) (Conflict, error) {
 	conflict := Conflict{
-		Time: time.Now(), Table: c.relation.name, Key: c.keyJSON(), SourceRow: c.rowJSON(), LSN: c.tx.start,
+		Time: time.Now(), Table: c.relation.name, Key: c.keyJSON(), SourceRow: c.rowJSON(), LSN: c.tx.at,
 	}
 	switch state := sqlState(f.err); {
 	case state == "23505" || state == "23P01":

@@ -34,10 +34,10 @@ func describeT() message {
 
 func decodeAll(t *testing.T, messages ...message) []event {
 	t.Helper()
-	d := newPgoutput(newCounters())
+	d := newPgoutput("pub", newCounters())
 	var events []event
 	for _, m := range messages {
-		e, ok, err := d.decode(m)
+		e, ok, err := d.decode(t.Context(), 0, m)
 		if err != nil {
 			t.Fatalf("%q: %v", m, err)
 		}
@@ -116,10 +116,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"truncate of an unknown table": {begin(1), msg('T').u32(1).u8(0).u32(9)},
 	}
 	for name, messages := range cases {
-		d := newPgoutput(newCounters())
+		d := newPgoutput("pub", newCounters())
 		var err error
 		for _, m := range messages {
-			if _, _, err = d.decode(m); err != nil {
+			if _, _, err = d.decode(t.Context(), 0, m); err != nil {
 				break
 			}
 		}
@@ -144,12 +144,12 @@ func FuzzDecode(f *testing.F) {
 		msg('D').u32(1).u8('K').u16(2).value("1").u8('n'), msg('T').u32(1).u8(3).u32(1), commit(1, 2)))
 	f.Add(stream(msg('O').u64(1).text("o"), msg('Y').u32(1).text("public").text("e"), msg('M').u8(1).u64(1).text("p").u32(2).u16(1)))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		d := newPgoutput(newCounters())
+		d := newPgoutput("pub", newCounters())
 		for len(in) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(in)), len(in)-2)
 			m := in[2 : 2+n]
 			in = in[2+n:]
-			e, ok, err := d.decode(m)
+			e, ok, err := d.decode(t.Context(), 0, m)
 			if err != nil {
 				return
 			}

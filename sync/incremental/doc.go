@@ -4,7 +4,7 @@
 //	             ▲ status                                            └── replay (exact path)      │
 //	             └──────────────────────────── confirmed position ◄─────────────────────────────────┘
 //
-// link.go receives and answers, pgoutput.go decodes into events, queue.go holds them, apply.go assembles whole transactions and
+// link.go receives and answers, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, queue.go holds them, apply.go assembles whole transactions and
 // owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
 // replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go and under which names,
 // fit.go which types hold them, share.go and merged.go whose rows a TRUNCATE meets.
@@ -31,6 +31,8 @@
 //     a P that is committed. When the stream starts, the slot's own position must not exceed P (the server would silently start
 //     there instead), and slot, plugin, database, cluster and timeline must be the ones P belongs to; the slot is looked at
 //     once more after it has been acquired, when nobody else can change it. The source's WAL must reach P.
+//   - test_decoding tells only where a commit record ends, and only after the changes; what stands for its start is argued at
+//     testDecoding. Where tables were copied ahead of the stream, the transactions up to there are read twice for that.
 //   - What the source sends is what is published, and that can be changed behind the stream's back. watch.go compares the
 //     publication and the tables with what was copied, at the start and regularly; what was done and undone again while no
 //     stream ran is not noticed. Changes name their tables, so it knows the tables' OIDs, in case they exchange their names.
@@ -64,13 +66,22 @@
 // the old row is sent (replica identity full); the stream stops rather than invent them. A partition that comes later has no
 // condition, and stops the stream too. Columns that are not selected are left out by the source where it can, and else here.
 //
+// The lines of test_decoding carry names of columns and types, and no more: OIDs, modifiers and the replica identity are those
+// of the catalogs at the time of decoding. A row that does not fit them is read with what both tell together; where they
+// contradict each other, the stream stops. Modifiers, by which a destination would round or cut off values, are compared before
+// each commit. Changes of tables nobody wants are read over, and a table's replica identity is what the catalogs say now: a
+// key that is replaced by another while its changes are still to come may show as conflicts. Changes under a name that a partition
+// had only while no stream ran are taken for those of a table nobody wants. Before 11, TRUNCATE does not come. Before 9.6 the slot
+// does not show what was confirmed, so that a slot which somebody moved is noticed only if it has also let go of older WAL.
+//
 // Not covered: with session_replication_role = replica PostgreSQL does not check deferrable unique constraints, so rows that
 // violate one because the destination had rows of its own are not noticed. A row that is inserted and deleted within one
 // batch leaves no trace, hence no conflict with a row that the destination had under that key.
 //
 // # Goroutines
 //
-// Run has four, and awaits them: receive (reads and decodes; waits only for room in the queue), report (status messages; waits
+// Run has four, and awaits them: receive (reads and decodes; waits only for room in the queue, and with test_decoding now and
+// then for the source's catalogs), report (status messages; waits
 // for nobody, so the source is answered however long the applier takes), heartbeat, and the applier in run.
 //
 // # Memory

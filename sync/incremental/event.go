@@ -1,6 +1,7 @@
 package incremental
 
 import (
+	"sync/atomic"
 	"time"
 
 	"pgsyncd/sync/schema"
@@ -45,7 +46,8 @@ type event struct {
 
 // transaction is a committed transaction of the source.
 type transaction struct {
-	start pglogrepl.LSN // of its commit record
+	start pglogrepl.LSN // of its commit record, or what stands for it: see testDecoding
+	at    pglogrepl.LSN // to be shown
 	end   pglogrepl.LSN // of its commit record; 0 in a begin event
 	time  time.Time     // by the source's clock
 	xid   uint32
@@ -59,6 +61,11 @@ type relation struct {
 	identity byte // pg_class.relreplident
 	columns  []column
 	counter  *tableCounter
+
+	// Of test_decoding only:
+	unreadable string // why its changes cannot be read; without columns then
+	partition  bool
+	wanted     atomic.Bool // the applier has a target for it
 }
 
 type column struct {
@@ -69,7 +76,7 @@ type column struct {
 }
 
 func (r *relation) same(o *relation) bool {
-	if r.oid != o.oid || r.name != o.name || r.identity != o.identity || len(r.columns) != len(o.columns) {
+	if r.oid != o.oid || r.name != o.name || r.identity != o.identity || r.partition != o.partition || r.unreadable != o.unreadable || len(r.columns) != len(o.columns) {
 		return false
 	}
 	for i := range r.columns {

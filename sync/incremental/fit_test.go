@@ -22,7 +22,11 @@ func TestTypeThatDoesNotHoldTheValuesStopsTheStream(t *testing.T) {
 			l.source(`INSERT INTO t VALUES (1)`)
 			r.catchUp()
 			l.source(`ALTER TABLE t ALTER v TYPE ` + c.after + `; INSERT INTO t VALUES (2, '` + c.value + `')`)
-			if err := r.wait(); err == nil || endpoint.Retryable(err) || !strings.Contains(err.Error(), "may not hold its values") {
+			err := r.wait()
+			if endpoint.Retryable(err) { // the rows of test_decoding do not tell; a stream that begins anew knows
+				err = l.start().wait()
+			}
+			if err == nil || endpoint.Retryable(err) || !strings.Contains(err.Error(), "may not hold its values") {
 				t.Errorf("ended with %v", err)
 			}
 			if n := l.one(l.d, `SELECT count(*) FROM t`); n != "1" {

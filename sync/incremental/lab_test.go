@@ -57,7 +57,9 @@ func setupIn(t *testing.T, src, dst *testenv.Cluster, srcDB, dstDB, ddl string) 
 	l.s, l.d = src.Connect(t, l.srcDB), dst.Connect(t, l.dstDB)
 	l.source(ddl)
 	l.destination(ddl)
-	l.source("CREATE PUBLICATION pub FOR ALL TABLES")
+	if src.VersionNum() >= 100000 {
+		l.source("CREATE PUBLICATION pub FOR ALL TABLES")
+	}
 	l.cfg = incremental.Config{
 		Task:        uuid.NewString(),
 		Source:      parse(t, src.ConnString(l.srcDB)),
@@ -67,6 +69,11 @@ func setupIn(t *testing.T, src, dst *testenv.Cluster, srcDB, dstDB, ddl string) 
 		Selection:   schema.Selection{All: true},
 		Heartbeat:   200 * time.Millisecond,
 		Report:      l.report,
+	}
+	if src.VersionNum() < 100000 || strings.HasPrefix(t.Name(), byTestDecoding) || strings.HasPrefix(t.Name(), "TestVersionsTestDecoding/") {
+		l.cfg.Plugin, l.cfg.Publication = incremental.PluginTestDecoding, ""
+	} else {
+		l.cfg.Plugin = incremental.PluginPgoutput
 	}
 	if testing.Verbose() {
 		l.cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -96,7 +103,7 @@ func (l *lab) createSlot() {
 	if err != nil {
 		l.Fatal(err)
 	}
-	slot, err := pglogrepl.CreateReplicationSlot(l.Context(), repl, l.cfg.Slot, "pgoutput", pglogrepl.CreateReplicationSlotOptions{})
+	slot, err := pglogrepl.CreateReplicationSlot(l.Context(), repl, l.cfg.Slot, l.cfg.Plugin, pglogrepl.CreateReplicationSlotOptions{})
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -149,7 +156,11 @@ func (l *lab) one(c *pgx.Conn, sql string) string {
 // end is the present end of the source's WAL.
 func (l *lab) end() pglogrepl.LSN {
 	l.Helper()
-	lsn, err := pglogrepl.ParseLSN(l.one(l.s, "SELECT pg_current_wal_lsn()"))
+	current := "pg_current_wal_lsn()"
+	if l.src.VersionNum() < 100000 {
+		current = "pg_current_xlog_location()"
+	}
+	lsn, err := pglogrepl.ParseLSN(l.one(l.s, "SELECT "+current))
 	if err != nil {
 		l.Fatal(err)
 	}

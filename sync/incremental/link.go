@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"pgsyncd/sync/schema"
-
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,12 +37,8 @@ type link struct {
 }
 
 // startLink starts streaming from the slot at position from.
-func startLink(ctx context.Context, conn *pgconn.PgConn, slot, publication string, from pglogrepl.LSN, d decoder) (*link, error) {
-	options := pglogrepl.StartReplicationOptions{PluginArgs: []string{
-		"proto_version '1'",
-		// the replication grammar has no parameters
-		"publication_names " + schema.Literal(pgx.Identifier{publication}.Sanitize()),
-	}}
+func startLink(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogrepl.LSN, d decoder) (*link, error) {
+	options := pglogrepl.StartReplicationOptions{PluginArgs: d.options()}
 	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{slot}.Sanitize(), from, options); err != nil {
 		return nil, fmt.Errorf("start replication from slot %s at %s: %w", slot, from, err)
 	}
@@ -111,9 +105,10 @@ func (l *link) copyData(ctx context.Context, data []byte, q *queue, p *progress)
 			signal(l.urgent)
 		}
 		p.update(func(p *Progress) { p.Received = max(p.Received, end) })
+		l.decode.passed(end)
 		return q.push(ctx, event{kind: kindPosition, lsn: end, reply: reply, size: eventSize})
 	case len(data) >= 25 && data[0] == pglogrepl.XLogDataByteID:
-		e, ok, err := l.decode.decode(l.keep(data[25:]))
+		e, ok, err := l.decode.decode(ctx, pglogrepl.LSN(binary.BigEndian.Uint64(data[1:])), l.keep(data[25:]))
 		if err != nil || !ok {
 			return err
 		}

@@ -34,7 +34,7 @@ func (a *applier) emptied(ctx context.Context, c *change) (map[*target]bool, err
 	}
 	places, lost, err := a.placements(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("TRUNCATE of %s at %s: %w", c.describe(), c.tx.start, err)
+		return nil, fmt.Errorf("TRUNCATE of %s at %s: %w", c.describe(), c.tx.at, err)
 	}
 	truncated := map[schema.Name]bool{}
 	for _, t := range c.truncated {
@@ -60,7 +60,7 @@ func (a *applier) emptied(ctx context.Context, c *change) (map[*target]bool, err
 			slices.Sort(strangers)
 			return nil, permanentf("TRUNCATE of %s at %s: table %s of the destination also has the rows of %s, which cannot be told apart there; "+
 				"reset the task, and from then on use DELETE, or truncate all of these tables in one statement",
-				t.relation.name, c.tx.start, own.name, strings.Join(strangers, ", "))
+				t.relation.name, c.tx.at, own.name, strings.Join(strangers, ", "))
 		}
 		done[t] = t.root && spared == 0 && !lost
 	}
@@ -112,7 +112,7 @@ func (a *applier) sourceTables(ctx context.Context) ([]schema.Name, error) {
 		return nil, err
 	}
 	defer closeRaw(ctx, conn.PgConn())
-	above, err := readAncestors(ctx, conn)
+	above, err := readAncestors(ctx, conn, a.src.version)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package incremental
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,32 +10,50 @@ import (
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 )
 
 // decoder turns the messages of an output plugin into events. Messages must be handed over in order, and their bytes must
 // not be changed afterwards: tuples point into them.
 type decoder interface {
-	// decode returns the event of a message; ok is false when the message is only for the decoder itself.
-	decode(data []byte) (e event, ok bool, err error)
+	// decode returns the event of a message that came with a position; ok is false when the message is only for the decoder
+	// itself.
+	decode(ctx context.Context, at pglogrepl.LSN, data []byte) (e event, ok bool, err error)
+	// passed tells that everything which committed before a position has been decoded.
+	passed(at pglogrepl.LSN)
+	// options are the arguments of START_REPLICATION.
+	options() []string
 }
 
 // pgoutput decodes protocol version 1 of the plugin pgoutput (PostgreSQL documentation, "Logical Replication Message
 // Formats"; src/backend/replication/logical/proto.c). Row messages, the bulk of a stream, are parsed here, without a
 // copy of each value; the others by pglogrepl.
 type pgoutput struct {
-	relations map[uint32]*relation
-	counters  *counters
-	begun     *transaction
-	values    [][]byte // unused rest of the block that tuples are cut from
+	publication string
+	relations   map[uint32]*relation
+	counters    *counters
+	begun       *transaction
+	values      [][]byte // unused rest of the block that tuples are cut from
 }
 
-func newPgoutput(c *counters) *pgoutput {
-	return &pgoutput{relations: map[uint32]*relation{}, counters: c}
+func newPgoutput(publication string, c *counters) *pgoutput {
+	return &pgoutput{publication: publication, relations: map[uint32]*relation{}, counters: c}
 }
+
+func (d *pgoutput) options() []string {
+	return []string{
+		"proto_version '1'",
+		// the replication grammar has no parameters
+		"publication_names " + schema.Literal(pgx.Identifier{d.publication}.Sanitize()),
+	}
+}
+
+// passed has no meaning here: each message says all about its position itself.
+func (d *pgoutput) passed(pglogrepl.LSN) {}
 
 const eventSize = int(unsafe.Sizeof(event{}))
 
-func (d *pgoutput) decode(data []byte) (event, bool, error) {
+func (d *pgoutput) decode(_ context.Context, _ pglogrepl.LSN, data []byte) (event, bool, error) {
 	e, ok, err := d.message(data)
 	if err != nil {
 		kind := "of no bytes"
@@ -86,7 +105,7 @@ func (d *pgoutput) control(m pglogrepl.Message) (e event, ok bool, err error) {
 		if d.begun != nil {
 			return e, false, errors.New("begin inside a transaction")
 		}
-		d.begun = &transaction{start: m.FinalLSN, time: m.CommitTime, xid: m.Xid}
+		d.begun = &transaction{start: m.FinalLSN, at: m.FinalLSN, time: m.CommitTime, xid: m.Xid}
 		return event{kind: kindBegin, tx: d.begun}, true, nil
 	case *pglogrepl.CommitMessage:
 		if d.begun == nil || d.begun.start != m.CommitLSN || m.TransactionEndLSN < m.CommitLSN {

@@ -140,7 +140,7 @@ func (a *applier) try(ctx context.Context, c *change) (*failure, error) {
 
 // changeError says which change could not be applied.
 func (a *applier) changeError(c *change, f *failure) error {
-	e := &ChangeError{Table: c.describe(), Operation: string(c.kind), LSN: c.tx.start, Cause: f.err}
+	e := &ChangeError{Table: c.describe(), Operation: string(c.kind), LSN: c.tx.at, Cause: f.err}
 	if c.target != nil {
 		e.Key = string(c.keyJSON())
 	}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 )
 
 // target returns where the changes of a relation go; nil when the task does not want them. tx is where one of them was met.
@@ -26,6 +28,7 @@ func (a *applier) target(ctx context.Context, r *relation, tx *transaction) (*ta
 	if t == nil {
 		return nil, nil
 	}
+	r.wanted.Store(true)
 	for other, o := range a.targets {
 		if o != nil && o.oid == t.oid && other.oid != r.oid {
 			o.shared, t.shared = true, true
@@ -41,6 +44,10 @@ func (a *applier) resolve(ctx context.Context, r *relation, tx *transaction) (*t
 	if t != nil || err != nil {
 		return t, err
 	}
+	all := a.cfg.Plugin == PluginTestDecoding // which sends the changes of all tables
+	if all && !r.partition && !a.wanted(r.name) {
+		return nil, nil
+	}
 	if err := a.readPartitions(ctx, tx); err != nil {
 		return nil, fmt.Errorf("look for %s: %w", r.name, err)
 	}
@@ -49,10 +56,14 @@ func (a *applier) resolve(ctx context.Context, r *relation, tx *transaction) (*t
 		return t, err
 	}
 	if !a.wanted(r.name) {
-		if a.excepted(r.name) {
+		if all || a.excepted(r.name) {
 			return nil, nil
 		}
 		return nil, permanentf("publication %q has table %s, which this task neither copied nor selects", a.cfg.Publication, r.name)
+	}
+	if all && len(a.copied) == 0 {
+		a.cfg.Logger.Warn("table is left out: the destination does not have it", "table", r.name.String())
+		return nil, nil
 	}
 	if to := a.cfg.Selection.Target(r.name); to != r.name {
 		return nil, permanentf("table %s, which is %s in the destination, does not exist there", r.name, to)
@@ -65,7 +76,13 @@ func (a *applier) lookUp(ctx context.Context, r *relation) (*target, error) {
 	if !a.wanted(r.name) {
 		return nil, nil
 	}
+	if r.unreadable != "" {
+		return nil, permanentf("changes of table %s cannot be read: %s; reset the task", r.name, r.unreadable)
+	}
 	top, above := a.top(r.name), a.stream.counters.ancestors(r.name)
+	if a.cfg.Plugin == PluginTestDecoding && a.cfg.Selection.Where(r.name, above...) != "" {
+		return nil, permanentf("test_decoding cannot select the rows of table %s", r.name)
+	}
 	if err := a.filtered(r.name, above); err != nil {
 		return nil, err
 	}
@@ -171,26 +188,37 @@ func (a *applier) copiedAt(name schema.Name) (pglogrepl.LSN, bool) {
 // commitInterval is the pause between two looks at a transaction that is about to become visible.
 const commitInterval = 20 * time.Millisecond
 
-// readPartitions reads the partitions of the source anew, those included that the transaction has made. A commit is in the WAL, and
-// sent, a moment before other sessions see what it did, or much longer where it waits for a synchronous standby; until then the
-// transaction holds the lock on its own identifier.
+// visible waits until what transactions did can be seen. A commit is in the WAL, and sent, a moment before other sessions see what it
+// did, or much longer where it waits for a synchronous standby; until then the transaction holds the lock on its own identifier.
+func visible(ctx context.Context, conn *pgx.Conn, xids ...uint32) error {
+	texts := make([]string, len(xids))
+	for i, xid := range xids {
+		texts[i] = strconv.FormatUint(uint64(xid), 10)
+	}
+	for unseen := true; unseen; {
+		err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'transactionid' AND l.granted
+			AND l.transactionid::text = ANY ($1))`, texts).Scan(&unseen)
+		if err == nil && unseen {
+			err = sleep(ctx, commitInterval)
+		}
+		if err != nil {
+			return fmt.Errorf("wait until transactions %s can be seen: %w", brief(strings.Join(texts, ", ")), err)
+		}
+	}
+	return nil
+}
+
+// readPartitions reads the partitions of the source anew, those included that the transaction has made.
 func (a *applier) readPartitions(ctx context.Context, tx *transaction) error {
 	conn, err := a.cfg.Source.Connect(ctx, "pgsyncd "+a.cfg.Task+" source")
 	if err != nil {
 		return err
 	}
 	defer closeRaw(ctx, conn.PgConn())
-	for unseen := true; unseen; {
-		err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'transactionid' AND l.granted
-			AND l.transactionid = $1::text::pg_catalog.xid)`, strconv.FormatUint(uint64(tx.xid), 10)).Scan(&unseen)
-		if err == nil && unseen {
-			err = sleep(ctx, commitInterval)
-		}
-		if err != nil {
-			return fmt.Errorf("wait until transaction %d can be seen: %w", tx.xid, err)
-		}
+	if err := visible(ctx, conn, tx.xid); err != nil {
+		return err
 	}
-	above, err := readAncestors(ctx, conn)
+	above, err := readAncestors(ctx, conn, a.src.version)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type source struct {
 	link    *link
 	queue   *queue
 	control *pgx.Conn     // belongs to the heartbeat once the stream runs
+	catalog *pgx.Conn     // belongs to the decoder; nil with pgoutput
 	skew    time.Duration // the source's clock minus ours
 	version int           // server_version_num
 	watch   *watcher      // likewise
@@ -60,10 +61,38 @@ func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *co
 	if err := s.inspect(ctx, cfg, at, c); err != nil {
 		return nil, err
 	}
+	d, err := s.decoder(ctx, cfg, dst, c)
+	if err != nil {
+		return nil, err
+	}
+	if s.link, err = acquire(ctx, replication, cfg.Slot, at.LSN, d); err != nil {
+		return nil, err
+	}
+	// Nobody can replace or move the slot any more, so this look is the one that counts.
+	return s, s.checkSlot(ctx, cfg, at)
+}
+
+// decoder makes the one for the slot's plugin.
+func (s *source) decoder(ctx context.Context, cfg Config, dst *session, c *counters) (decoder, error) {
+	if cfg.Plugin == PluginPgoutput {
+		return newPgoutput(cfg.Publication, c), nil
+	}
+	marks, err := scout(ctx, cfg, dst, s.watch.copied)
+	if err != nil {
+		return nil, err
+	}
+	if s.catalog, err = cfg.Source.Connect(ctx, "pgsyncd "+cfg.Task+" catalog"); err != nil {
+		return nil, err
+	}
+	return newTestDecoding(ctx, s.catalog, s.version, dst.position.LSN, marks, c)
+}
+
+// acquire starts streaming as soon as nobody else holds the slot.
+func acquire(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogrepl.LSN, d decoder) (*link, error) {
 	for patience := time.Now().Add(slotPatience); ; {
-		s.link, err = startLink(ctx, replication, cfg.Slot, cfg.Publication, at.LSN, newPgoutput(c))
+		l, err := startLink(ctx, conn, slot, from, d)
 		if err == nil {
-			break
+			return l, nil
 		}
 		if sqlState(err) != "55006" || time.Now().After(patience) {
 			return nil, err
@@ -72,8 +101,6 @@ func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *co
 			return nil, err
 		}
 	}
-	// Nobody can replace or move the slot any more, so this look is the one that counts.
-	return s, s.checkSlot(ctx, cfg, at)
 }
 
 // inspect reads what must be known before the stream starts.
@@ -99,10 +126,11 @@ func (s *source) inspect(ctx context.Context, cfg Config, at ledger.Position, c 
 	if err := s.checkWAL(ctx, at); err != nil {
 		return err
 	}
+	s.watch.plain = s.version < 100000
 	if err := s.watch.look(ctx, s.control); err != nil {
 		return err
 	}
-	above, err := readAncestors(ctx, s.control)
+	above, err := readAncestors(ctx, s.control, s.version)
 	if err != nil {
 		return err
 	}
@@ -110,9 +138,10 @@ func (s *source) inspect(ctx context.Context, cfg Config, at ledger.Position, c 
 	return nil
 }
 
-// slotSQL reads one row about a slot as JSON, because its columns differ from version to version.
+// slotSQL reads one row about a slot as JSON, because its columns differ from version to version. Before 9.6 the confirmed
+// position is not shown, and the one that the slot keeps WAL from, which is never greater, must do.
 const slotSQL = `SELECT s.slot_type, coalesce(s.plugin, ''), s.database IS NOT DISTINCT FROM pg_catalog.current_database(),
-	coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(pg_catalog.to_json(s) ->> 'wal_status', ''),
+	coalesce(pg_catalog.to_json(s) ->> 'confirmed_flush_lsn', s.restart_lsn::text, '0/0'), coalesce(pg_catalog.to_json(s) ->> 'wal_status', ''),
 	coalesce(pg_catalog.to_json(s) ->> 'invalidation_reason', ''), coalesce(pg_catalog.to_json(s) ->> 'conflicting', '')
 	FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1`
 
@@ -132,7 +161,7 @@ func (s *source) checkSlot(ctx context.Context, cfg Config, at ledger.Position) 
 	switch {
 	case err != nil:
 		return fmt.Errorf("look at slot %s: %w", cfg.Slot, err)
-	case kind != "logical" || plugin != "pgoutput":
+	case kind != "logical" || plugin != cfg.Plugin:
 		return permanentf("%w: %s is %s with plugin %q", ErrSlotLost, cfg.Slot, kind, plugin)
 	case !here:
 		return permanentf("%w: %s belongs to another database", ErrSlotLost, cfg.Slot)
@@ -149,8 +178,15 @@ func (s *source) checkSlot(ctx context.Context, cfg Config, at ledger.Position) 
 func (s *source) checkWAL(ctx context.Context, at ledger.Position) error {
 	var end string
 	var behind bool
+	current := "pg_current_wal_flush_lsn"
+	switch {
+	case s.version < 90600: // there is no function for what is flushed
+		current = "pg_current_xlog_location"
+	case s.version < 100000:
+		current = "pg_current_xlog_flush_location"
+	}
 	err := s.control.QueryRow(ctx, `SELECT w.lsn::text, NOT pg_catalog.pg_is_in_recovery() AND w.lsn < $1::text::pg_lsn
-		FROM (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN '0/0' ELSE pg_catalog.pg_current_wal_flush_lsn() END) AS w (lsn)`,
+		FROM (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN '0/0' ELSE pg_catalog.`+current+`() END) AS w (lsn)`,
 		at.LSN.String()).Scan(&end, &behind)
 	if err != nil {
 		return fmt.Errorf("read end of WAL: %w", err)
@@ -176,7 +212,10 @@ func sameSystem(ctx context.Context, conn *pgconn.PgConn, at ledger.Position) er
 }
 
 // readAncestors returns the partitioned tables above every partition, from the nearest on.
-func readAncestors(ctx context.Context, conn *pgx.Conn) (map[schema.Name][]schema.Name, error) {
+func readAncestors(ctx context.Context, conn *pgx.Conn, version int) (map[schema.Name][]schema.Name, error) {
+	if version < 100000 {
+		return nil, nil
+	}
 	rows, err := conn.Query(ctx, `
 		WITH RECURSIVE up (leaf, parent, level) AS (
 			SELECT c.oid, i.inhparent, 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
@@ -232,10 +271,14 @@ func (s *source) heartbeat(ctx context.Context, cfg Config, kick <-chan struct{}
 	}
 }
 
-// beat writes a transactional message: its commit is flushed at once, and decoded as a transaction without changes.
+// beat writes a transactional message: its commit is flushed at once, and decoded as a transaction without changes. Before 9.6
+// there are no messages, but a transaction that has taken a number leaves a commit as well, which is flushed soon after.
 func (s *source) beat(ctx context.Context) error {
-	_, err := s.control.Exec(ctx, `SELECT pg_catalog.pg_logical_emit_message(true, 'pgsyncd', '')
-		WHERE NOT pg_catalog.pg_is_in_recovery()`)
+	write := "pg_catalog.pg_logical_emit_message(true, 'pgsyncd', '')"
+	if s.version < 90600 {
+		write = "pg_catalog.txid_current()"
+	}
+	_, err := s.control.Exec(ctx, `SELECT `+write+` WHERE NOT pg_catalog.pg_is_in_recovery()`)
 	if err != nil {
 		return fmt.Errorf("heartbeat: %w", err)
 	}
@@ -245,6 +288,9 @@ func (s *source) beat(ctx context.Context) error {
 func (s *source) close(ctx context.Context) {
 	if s.link != nil {
 		s.link.close()
+	}
+	if s.catalog != nil {
+		closeRaw(ctx, s.catalog.PgConn())
 	}
 	closeRaw(ctx, s.control.PgConn())
 }

@@ -302,7 +302,7 @@ func (t *target) allSent(e *event) error {
 		if isUnchanged(v) && t.columns[i].takes() {
 			return permanentf("an update at %s moved a row of %s into the condition of the table, and the value of column %s was not sent; "+
 				"run ALTER TABLE %[2]s REPLICA IDENTITY FULL on the source, then reset the task",
-				e.tx.start, t.relation.name, pgx.Identifier{t.relation.columns[i].name}.Sanitize())
+				e.tx.at, t.relation.name, pgx.Identifier{t.relation.columns[i].name}.Sanitize())
 		}
 	}
 	return nil

@@ -35,7 +35,7 @@ func (a *applier) admitTruncate(ctx context.Context, c *change) error {
 		default:
 			sql, err := a.emptyPartition(ctx, t, c.tx.xid)
 			if err != nil {
-				return fmt.Errorf("TRUNCATE of partition %s at %s: %w", t.relation.name, c.tx.start, err)
+				return fmt.Errorf("TRUNCATE of partition %s at %s: %w", t.relation.name, c.tx.at, err)
 			}
 			c.deletes = append(c.deletes, sql)
 		}
@@ -98,7 +98,7 @@ func (t *target) sourceNames(alias string) string {
 // referring table was truncated too, or was not there.
 func (a *applier) empty(ctx context.Context, c *change, f *failure) error {
 	if f.err == nil {
-		return permanentf("TRUNCATE of %s at %s: the destination's table has rows of others as well", c.describe(), c.tx.start)
+		return permanentf("TRUNCATE of %s at %s: the destination's table has rows of others as well", c.describe(), c.tx.at)
 	}
 	if sqlState(f.err) != "0A000" {
 		return a.changeError(c, f)

@@ -88,3 +88,15 @@ func selections(t *testing.T, src, dst *testenv.Cluster) {
 		t.Errorf("conflicts: %+v", l.report.recorded())
 	}
 }
+
+// TestVersionsTestDecoding does the same by test_decoding, on versions that have nothing else too.
+func TestVersionsTestDecoding(t *testing.T) {
+	for _, v := range []struct{ source, destination string }{{"9.5", "9.6"}, {"9.6", "15"}, {"10", "12"}, {"14", "16"}, {"18", "18"}} {
+		t.Run(v.source+" to "+v.destination, func(t *testing.T) {
+			src := testenv.Start(t, testenv.Config{Version: v.source})
+			dst := testenv.Start(t, testenv.Config{Version: v.destination})
+			randomBatches(t, src, dst)
+			conflicts(t, src, dst)
+		})
+	}
+}

@@ -20,7 +20,8 @@ const watchInterval = time.Second
 // watcher looks at what decides which changes the source sends, and which does not show in the stream when somebody changes
 // it: the publication, and the tables it stands for. A look cannot prevent a loss, but ends the stream over it.
 type watcher struct {
-	publication string
+	publication string // none: the changes of all tables are sent
+	plain       bool   // the source is older than 10
 	selection   schema.Selection
 	copied      map[string]pglogrepl.LSN // empty where the task began with the slot alone
 	sources     map[uint32][]string      // names that the copied tables had, by OID, and those of the tables above
@@ -66,14 +67,20 @@ func newWatcher(cfg Config, copied map[string]pglogrepl.LSN, sources map[uint32]
 
 // look compares the source's catalogs with what the stream relies on and with the look before.
 func (w *watcher) look(ctx context.Context, conn *pgx.Conn) error {
-	err := w.lookAtPublication(ctx, conn)
-	if err == nil {
-		err = w.lookAtMembers(ctx, conn)
+	var err error
+	if w.publication != "" {
+		if err = w.lookAtPublication(ctx, conn); err == nil {
+			err = w.lookAtMembers(ctx, conn)
+		}
 	}
 	if err == nil {
 		err = w.lookAtTables(ctx, conn)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case w.publication == "":
+		return fmt.Errorf("tables of the source: %w", err)
+	default:
 		return fmt.Errorf("publication %s: %w", pgx.Identifier{w.publication}.Sanitize(), err)
 	}
 	return nil
@@ -182,9 +189,29 @@ const tablesSQL = `
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN above ON above.leaf = c.oid
 	WHERE c.relkind = 'r' AND c.oid >= 16384`
 
+// plainTablesSQL does that before 10, where there are neither partitions nor publications.
+const plainTablesSQL = `
+	SELECT c.oid, n.nspname, c.relname, NULL::text[], NULL::text[], '', c.relpersistence = 'p', false
+	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.oid >= 16384`
+
+// streamed tells whether the changes of a table are wanted, all being sent.
+func (w *watcher) streamed(t watchedTable) bool {
+	_, itself := w.copied[t.name.String()]
+	return t.logged && (itself || w.inTree(t) || len(w.copied) == 0 && w.selection.Includes(t.name, t.above...))
+}
+
+// inTree tells whether a table belongs to a tree that was copied.
+func (w *watcher) inTree(t watchedTable) bool {
+	return slices.ContainsFunc(t.above, func(n schema.Name) bool { _, copied := w.copied[n.String()]; return copied })
+}
+
 // lookAtTables compares what is published with what was copied and with the look before.
 func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, tablesSQL, w.oid, w.all)
+	sql, args := tablesSQL, []any{w.oid, w.all}
+	if w.plain {
+		sql, args = plainTablesSQL, nil
+	}
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -198,6 +225,9 @@ func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
 		t.above = nil
 		for i := range names {
 			t.above = append(t.above, schema.Name{Schema: schemas[i], Name: names[i]})
+		}
+		if w.publication == "" {
+			t.published = w.streamed(t)
 		}
 		list = append(list, t)
 		return nil
@@ -214,6 +244,10 @@ func (w *watcher) lookAtTables(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 		if !t.published {
+			continue
+		}
+		if w.publication == "" {
+			published[t.oid] = t
 			continue
 		}
 		if err := w.selects(t); err != nil {
@@ -239,7 +273,7 @@ func (w *watcher) excepted(t watchedTable) bool {
 // compare judges one table.
 func (w *watcher) compare(ctx context.Context, conn *pgx.Conn, t watchedTable) error {
 	_, itself := w.copied[t.name.String()]
-	tree := slices.ContainsFunc(t.above, func(n schema.Name) bool { _, copied := w.copied[n.String()]; return copied })
+	tree := w.inTree(t)
 	before, known := w.tables[t.oid]
 	switch {
 	case known && t.published && before.name != t.name:

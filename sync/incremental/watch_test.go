@@ -15,7 +15,7 @@ import (
 func (l *lab) after(copied ...string) {
 	l.Helper()
 	l.source(`SELECT pg_drop_replication_slot('` + l.cfg.Slot + `')`)
-	l.source(`DROP PUBLICATION pub; CREATE PUBLICATION pub FOR TABLE ONLY ` + strings.Join(copied, ", ONLY "))
+	l.source(`DROP PUBLICATION IF EXISTS pub; CREATE PUBLICATION pub FOR TABLE ONLY ` + strings.Join(copied, ", ONLY "))
 	l.createSlot()
 	l.copied(copied...)
 }
@@ -47,7 +47,7 @@ func TestChangesThatAreNotPublishedStopTheStream(t *testing.T) {
 		asleep     bool // likewise with a stream that begins later
 	}{
 		{"publication dropped", `DROP PUBLICATION pub`, true},
-		{"publication created anew", `DROP PUBLICATION pub; CREATE PUBLICATION pub FOR TABLE ONLY a, p`, false},
+		{"publication created anew", `DROP PUBLICATION IF EXISTS pub; CREATE PUBLICATION pub FOR TABLE ONLY a, p`, false},
 		{"table taken out", `ALTER PUBLICATION pub DROP TABLE a; INSERT INTO a VALUES (2)`, true},
 		{"table taken out and put back", `ALTER PUBLICATION pub DROP TABLE a; INSERT INTO a VALUES (2); ALTER PUBLICATION pub ADD TABLE a`, false},
 		{"inserts left out", `ALTER PUBLICATION pub SET (publish = 'update, delete, truncate'); INSERT INTO a VALUES (2)`, false},

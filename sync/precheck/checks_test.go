@@ -49,10 +49,12 @@ var defects = map[string]defect{
 		item: "create publication", outcome: precheck.Failed, fix: "source", found: `"public"."theirs"`,
 		source: `CREATE ROLE {srcdb}_owner; GRANT CREATE ON SCHEMA public TO {srcdb}_owner;
 			SET ROLE {srcdb}_owner; CREATE TABLE theirs (id int PRIMARY KEY); GRANT SELECT ON theirs TO {src}; RESET ROLE`,
+		adjust: func(f *fixture) { f.in.Decoder = precheck.PluginPgoutput },
 	},
 	"no CREATE on the source database": {
 		item: "create publication", outcome: precheck.Failed, fix: "source", found: "may not create",
 		source: `REVOKE CREATE ON DATABASE {srcdb} FROM {src}`,
+		adjust: func(f *fixture) { f.in.Decoder = precheck.PluginPgoutput },
 	},
 	"no REPLICATION": {
 		item: "replication connection", outcome: precheck.Failed, fix: "source", found: "REPLICATION",

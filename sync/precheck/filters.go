@@ -120,6 +120,16 @@ func streamedFilters(ctx context.Context, e *env) (finding, error) {
 	if restricted == 0 {
 		return passed("none")
 	}
+	plugin, _, err := e.plugin(ctx)
+	if err != nil {
+		return finding{}, err
+	}
+	if plugin == PluginTestDecoding {
+		if found := e.unselectable(); found != nil {
+			return failed(strings.Join(found, "; "), "Remove the condition, select the column, or let the task use pgoutput on a source of PostgreSQL 15 or newer.")
+		}
+		return passed("columns of %s are left out by the daemon", count(restricted, "table", "tables"))
+	}
 	tx, err := e.src.conn.Begin(ctx)
 	if err != nil {
 		return finding{}, err

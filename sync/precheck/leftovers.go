@@ -51,7 +51,7 @@ func leftoverSlots(ctx context.Context, e *env) (finding, error) {
 }
 
 func leftoverPublications(ctx context.Context, e *env) (finding, error) {
-	if e.src.version < oldestDecoder {
+	if e.src.version < oldestPgoutput {
 		return passed("this version has none")
 	}
 	list, err := column[string](ctx, &e.src, `SELECT p.pubname::text FROM pg_catalog.pg_publication p

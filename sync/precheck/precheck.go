@@ -52,6 +52,7 @@ type Input struct {
 	IndexWorkers        int                 // sessions on the destination that build indexes; default 4
 	ApplyWorkers        int                 // sessions on the destination that apply changes; default 1
 	SequenceMargin      int64               // added to sequences on stop; default 10,000
+	Decoder             string              // pgoutput, test_decoding, or default auto
 	FlowLimit           func(time.Time) int // bytes per second that the copy may move at a time, 0 for any number; default no limit
 	LongTransaction     time.Duration       // transactions that run for longer are shown; default one minute
 }
@@ -96,13 +97,14 @@ func failed(found, suggestion string) (finding, error) {
 
 // all lists the checks in the order in which they are made and shown.
 func all() []check {
-	return slices.Concat(endpointChecks, versionChecks, settingChecks, selectionChecks, sourcePrivilegeChecks, destinationPrivilegeChecks,
+	return slices.Concat(endpointChecks, versionChecks, settingChecks, selectionChecks, sourcePrivilegeChecks, decodingChecks, destinationPrivilegeChecks,
 		accountChecks, roleChecks, tableChecks, filterChecks, objectChecks, typeChecks, extensionChecks, compatibilityChecks,
 		activityChecks, leftoverChecks, capacityChecks)
 }
 
 // Run makes all checks that concern the task.
 func Run(ctx context.Context, in Input) []Result {
+	in.Decoder = cmp.Or(in.Decoder, DecoderAuto)
 	in.ExistingObjects = cmp.Or(in.ExistingObjects, ExistingFail)
 	in.FullConflicts = cmp.Or(in.FullConflicts, ConflictsIgnore)
 	in.Slots = cmp.Or(in.Slots, 2)

@@ -112,19 +112,36 @@ func published(inv *schema.Inventory) []uint32 {
 }
 
 func createPublication(ctx context.Context, e *env) (finding, error) {
-	if e.src.version < oldestDecoder {
-		return failed("this version has no publications", "")
+	plugin, why, err := e.plugin(ctx)
+	switch {
+	case err != nil:
+		return finding{}, err
+	case plugin == PluginTestDecoding:
+		return passed("not needed: %s", why)
+	case e.src.version < oldestPgoutput:
+		return failed("this version has no publications", "Leave the option decoder at auto.")
 	}
-	may, err := value[bool](ctx, &e.src, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
+	found, fix, err := e.publishing(ctx)
 	if err != nil {
 		return finding{}, err
+	}
+	if len(found) > 0 {
+		return failed(enumerate(found), statements(fix))
+	}
+	return passed("%s owns the tables and may create the publication", ident(e.src.role))
+}
+
+// publishing tells what keeps the role from creating the publication, and the statements that mend it.
+func (e *env) publishing(ctx context.Context) (found, fix []string, err error) {
+	may, err := value[bool](ctx, &e.src, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')")
+	if err != nil {
+		return nil, nil, err
 	}
 	foreign, err := lacking(ctx, &e.src, published(e.inv), "NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')")
 	if err != nil {
-		return finding{}, err
+		return nil, nil, err
 	}
 	role := ident(e.src.role)
-	var found, fix []string
 	if !may {
 		found = append(found, fmt.Sprintf("%s may not create objects in the database", role))
 		fix = append(fix, fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s;", ident(e.in.Source.Database()), role))
@@ -134,14 +151,11 @@ func createPublication(ctx context.Context, e *env) (finding, error) {
 		owners, err := column[string](ctx, &e.src, `SELECT DISTINCT pg_catalog.pg_get_userbyid(c.relowner)::text FROM pg_catalog.pg_class c
 			WHERE c.oid = ANY ($1) AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') ORDER BY 1`, published(e.inv))
 		if err != nil {
-			return finding{}, err
+			return nil, nil, err
 		}
 		for _, owner := range owners {
 			fix = append(fix, fmt.Sprintf("GRANT %s TO %s;", ident(owner), role))
 		}
 	}
-	if len(found) > 0 {
-		return failed(enumerate(found), statements(fix))
-	}
-	return passed("%s owns the tables and may create the publication", role)
+	return found, fix, nil
 }

@@ -1,6 +1,7 @@
 package precheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -41,7 +42,7 @@ func replicaIdentity(_ context.Context, e *env) (finding, error) {
 		fix = append(fix, fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", t.Name))
 	}
 	if len(found) > 0 {
-		return failed("UPDATE and DELETE would fail on the source for want of a replica identity: "+enumerate(found),
+		return failed("UPDATE and DELETE would fail, on the source or in the stream, for want of a replica identity: "+enumerate(found),
 			"Add primary keys, or on the source:\n"+statements(fix))
 	}
 	return passed("every table has one, %d of them full", full)
@@ -53,7 +54,8 @@ var keyLogged = map[int]int{1000: 100020, 1100: 110015, 1200: 120010, 1300: 1300
 
 func longKeys(_ context.Context, e *env) (finding, error) {
 	fixed, buggy := keyLogged[major(e.src.version)]
-	if !buggy || e.src.version >= fixed {
+	buggy = buggy || e.src.version < oldestPgoutput // never mended there
+	if !buggy || fixed > 0 && e.src.version >= fixed {
 		return passed("this version logs keys of any length")
 	}
 	var found []string
@@ -66,7 +68,7 @@ func longKeys(_ context.Context, e *env) (finding, error) {
 	}
 	if len(found) > 0 {
 		return confirm(fmt.Sprintf("PostgreSQL %s does not log a key longer than about 2 kB with every change: %s", versionText(e.src.version), enumerate(found)),
-			fmt.Sprintf("Confirm that keys are shorter, or update the source to PostgreSQL %s or newer.", versionText(fixed)))
+			fmt.Sprintf("Confirm that keys are shorter, or update the source to PostgreSQL %s or newer.", versionText(cmp.Or(fixed, keyLogged[1000]))))
 	}
 	return passed("no key can be stored out of line")
 }

@@ -16,17 +16,17 @@ var versionChecks = []check{
 	{"versions", "pg_dump", source | destination, false, pgDump},
 }
 
-// oldestDecoder is the first version with pgoutput.
-const oldestDecoder = 100000
+// oldestPgoutput is the first version with pgoutput and publications.
+const oldestPgoutput = 100000
 
 func sourceVersion(_ context.Context, e *env) (finding, error) {
 	v := e.src.version
 	switch {
 	case v/100 < endpoint.OldestSource || v/10000 > endpoint.Newest/100:
 		return failed("PostgreSQL "+versionText(v), fmt.Sprintf("The source must be PostgreSQL 9.4 to %d.", endpoint.Newest/100))
-	case e.in.Incremental && v < oldestDecoder:
+	case e.in.Incremental && v < oldestPgoutput && e.in.Decoder == PluginPgoutput:
 		return failed("PostgreSQL "+versionText(v)+" has no output plug-in pgoutput",
-			"Changes can be streamed from PostgreSQL 10 on: use MODE FULL, or upgrade the source.")
+			"Leave the option decoder at auto: test_decoding is used then.")
 	}
 	return passed("PostgreSQL %s", versionText(v))
 }
