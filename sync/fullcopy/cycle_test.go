@@ -24,10 +24,10 @@ func TestNamesInACircle(t *testing.T) {
 			for from, to := range map[string]string{"a": "b", "b": "c", "c": "a"} {
 				w.cfg.Selection.Map.Relations = append(w.cfg.Selection.Map.Relations, schema.RelationMap{From: public(from), To: public(to)})
 			}
-			switch existing {
-			case fullcopy.ExistingReplace:
+			if existing == fullcopy.ExistingReplace {
 				exec(t, w.dst, "CREATE TABLE a (x int); CREATE TABLE b (x int); INSERT INTO b VALUES (1)")
-			case fullcopy.ExistingAppend:
+			}
+			if existing == fullcopy.ExistingAppend {
 				exec(t, w.dst, "CREATE TABLE a (id int PRIMARY KEY, t text, u int UNIQUE); INSERT INTO a VALUES (9999, 'x', NULL), (30000, 'x', NULL)")
 			}
 			_, destination := w.through(t)
