@@ -71,6 +71,7 @@ func TestByTestDecoding(t *testing.T) {
 
 // testCommitPositions compares what COMMIT comes with to what pgoutput says about the end of the commit record.
 func testCommitPositions(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	l := setup(t, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
 	l.source(`SELECT pg_create_logical_replication_slot('` + l.cfg.Slot + `_o', 'pgoutput')`)
@@ -103,6 +104,7 @@ func testCommitPositions(t *testing.T) {
 
 // testEveryType sends values of every kind of type, and names that have to be quoted.
 func testEveryType(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	l := setup(t, `CREATE SCHEMA "s.x"; CREATE TYPE "s.x"."t]:y" AS ENUM ('a', 'b''c'); CREATE TYPE "s.x"."row" AS (a int, "b c" text[]);
 		CREATE DOMAIN whole AS int; CREATE DOMAIN yes AS boolean;
@@ -131,6 +133,7 @@ func testEveryType(t *testing.T) {
 
 // testStrangers: all tables of the database come, whether somebody wants them or not.
 func testStrangers(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	l := setup(t, `CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);
 		CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100)`)
@@ -159,6 +162,7 @@ func testStrangers(t *testing.T) {
 
 // testCopiesAhead: tables that were copied at several positions ahead of the stream get exactly the commits behind each.
 func testCopiesAhead(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	l := setup(t, `CREATE TABLE a (v int); CREATE TABLE b (v int); CREATE TABLE c (v int)`)
 	for round, copied := range []string{"a", "b", "c"} {
@@ -184,6 +188,7 @@ func testCopiesAhead(t *testing.T) {
 
 // testStructureChanges changes both sides, while changes are under way and while no stream runs.
 func testStructureChanges(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	l := setup(t, `CREATE TABLE t (id int PRIMARY KEY, v varchar(20), n int); CREATE TABLE f (id int, v text); ALTER TABLE f REPLICA IDENTITY FULL`)
 	l.copied("t", "f")
@@ -212,6 +217,7 @@ func testStructureChanges(t *testing.T) {
 
 // testOtherEncoding has a source that is not in UTF8; what walsenders send of test_decoding is not converted.
 func testOtherEncoding(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	src, dst := testenv.SharedPair(t)
 	name := src.Database(t)
@@ -229,6 +235,7 @@ func testOtherEncoding(t *testing.T) {
 
 // testNoIdentity: without a publication the source lets rows be changed that the stream cannot find.
 func testNoIdentity(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	for name, sql := range map[string]string{
 		"update": `UPDATE t SET v = 'y'`, "delete": `DELETE FROM t`,

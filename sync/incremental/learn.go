@@ -177,7 +177,7 @@ func newLabels(line []byte) []label {
 
 // keep makes a shape the one that the table has. A relation that did not change stays the same.
 func (d *testDecoding) keep(raw []byte, s *shape) *shape {
-	if before := d.shapes[string(raw)]; before != nil && before.relation.same(s.relation) {
+	if before := d.shapes[string(raw)]; before != nil && before.same(s.relation) {
 		s.relation = before.relation
 	}
 	if s.counter == nil {

@@ -194,10 +194,20 @@ func TestDecodeLines(t *testing.T) {
 func TestDecodeRefusesLines(t *testing.T) {
 	t.Parallel()
 	for _, lines := range [][]string{
-		{""}, {"PREPARE TRANSACTION 'x'"}, {"BEGIN"}, {"BEGIN x"}, {"BEGIN 1", "BEGIN 2"}, {"COMMIT 1 (at 2026-01-31 12:00:00+00)"},
-		{"BEGIN 1", "COMMIT 2 (at 2026-01-31 12:00:00+00)"}, {"BEGIN 1", "COMMIT 1"}, {"BEGIN 1", "COMMIT 1 (at now)"},
-		{"table public.t: INSERT: id[integer]:1 v[text]:'x'"}, {"BEGIN 1", "table public.t: INSERT: id[integer]:1 v[text]:'x"},
-		{"BEGIN 1", "table public.t: MERGE: x"}, {"BEGIN 1", "table t: INSERT: id[integer]:1"}, {"BEGIN 1", "table public.t: DELETE: id[integer]:1 new-tuple:"},
+		{""},
+		{"PREPARE TRANSACTION 'x'"},
+		{"BEGIN"},
+		{"BEGIN x"},
+		{"BEGIN 1", "BEGIN 2"},
+		{"COMMIT 1 (at 2026-01-31 12:00:00+00)"},
+		{"BEGIN 1", "COMMIT 2 (at 2026-01-31 12:00:00+00)"},
+		{"BEGIN 1", "COMMIT 1"},
+		{"BEGIN 1", "COMMIT 1 (at now)"},
+		{"table public.t: INSERT: id[integer]:1 v[text]:'x'"},
+		{"BEGIN 1", "table public.t: INSERT: id[integer]:1 v[text]:'x"},
+		{"BEGIN 1", "table public.t: MERGE: x"},
+		{"BEGIN 1", "table t: INSERT: id[integer]:1"},
+		{"BEGIN 1", "table public.t: DELETE: id[integer]:1 new-tuple:"},
 		{"BEGIN 1", "table public.t: TRUNCATE: twice"},
 	} {
 		d := textDecoder()
