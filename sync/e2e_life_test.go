@@ -56,7 +56,7 @@ func TestLife(t *testing.T) {
 	l.want("publications", l.one(l.s, "SELECT pubname FROM pg_publication"), "")
 	l.want("schemas", l.one(l.d, "SELECT nspname FROM pg_namespace WHERE nspname = 'pgsyncd'"), "")
 	l.want("log", l.sql("SELECT event FROM sync_log WHERE task = '%[1]s' ORDER BY time"),
-		"create\nstart\nfull begun\nincremental begun\npause\npaused\nresume\nincremental begun\nstop\ndrained\ncompleted")
+		"create\nstart\ndecoder\nfull begun\nincremental begun\npause\npaused\nresume\nincremental begun\nstop\ndrained\ncompleted")
 
 	l.sql("DROP SYNC TASK %[1]s")
 	for _, relation := range []string{"sync_tasks", "sync_status", "sync_tables", "sync_objects", "sync_prechecks", "sync_conflicts", "sync_leftovers"} {
