@@ -14,12 +14,23 @@ const clockTick = 100
 
 // cpuOf is the CPU time, user and system, that a process, its present descendants and those it has waited for have used so far.
 func cpuOf(pid int) (seconds float64) {
+	ticks, members := count(pid)
+	// The time of a process that ends goes over to its parent, which may have been read before.
+	for again := -1; again != members; {
+		again = members
+		ticks, members = count(pid)
+	}
+	return float64(ticks) / clockTick
+}
+
+// count adds up the time of a process and its descendants, and their identifiers, which tell whether they are the same later.
+func count(pid int) (sum int64, members int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	ticks, children := map[int]int64{}, map[int][]int{}
 	for _, path := range stats {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			continue // gone since; its parent has its time
+			continue // gone since
 		}
 		// The second field, the program's name in parentheses, may contain anything.
 		i := bytes.LastIndexByte(content, ')')
@@ -32,12 +43,11 @@ func cpuOf(pid int) (seconds float64) {
 			ticks[id] += n
 		}
 	}
-	var sum int64
 	for open := []int{pid}; len(open) > 0; open = open[1:] {
-		sum += ticks[open[0]]
+		sum, members = sum+ticks[open[0]], members+open[0]
 		open = append(open, children[open[0]]...)
 	}
-	return float64(sum) / clockTick
+	return sum, members
 }
 
 // peakMemory is the largest resident set a process has had, in bytes.
