@@ -201,7 +201,8 @@ func TestBackendLost(t *testing.T) {
 		done <- err
 	}()
 	h.executing(t, "pg_sleep")
-	if _, err := h.db(t).Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()"); err != nil {
+	if _, err := h.db(t).Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()`); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, <-done, "57P01")
