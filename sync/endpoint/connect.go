@@ -153,7 +153,7 @@ func (e Endpoint) config(application string, parameters map[string]string) (*pgx
 	config := template.Copy()
 	config.Database, config.User, config.Password = s.database, s.user, s.password
 	config.ConnectTimeout = s.connectTimeout
-	config.DialFunc = s.dialer().DialContext
+	config.DialFunc = s.dial
 	config.SSLNegotiation, config.SSLCertMode = s.tls.negotiation, s.tls.certMode
 	config.ChannelBinding, config.RequireAuth = s.channelBinding, s.requireAuth
 	config.MinProtocolVersion, config.MaxProtocolVersion = s.minProtocol, s.maxProtocol

@@ -26,6 +26,7 @@ type settings struct {
 	requireAuth              string
 	minProtocol, maxProtocol string
 	tls                      tlsSettings
+	traffic                  *Traffic // of all connections; nil where nobody counts
 }
 
 // host is one element of the host list. A name that starts with "/" is a

@@ -212,6 +212,7 @@ func (a *applier) move(ctx context.Context, to pglogrepl.LSN) error {
 // apply performs a batch in one transaction of the destination: optimistically first, and if anything is not as expected,
 // once more with care. The statements run in one pipeline, and COMMIT is sent only when every result is in.
 func (a *applier) apply(ctx context.Context, b *batch) error {
+	defer a.cfg.Meter.apply(time.Now())
 	resumed := a.open
 	p := a.dst.start(ctx)
 	if resumed {
@@ -342,6 +343,7 @@ func (a *applier) commit(ctx context.Context, to pglogrepl.LSN, b *batch) error 
 			return fmt.Errorf("record conflicts: %w", err)
 		}
 	}
+	begun := time.Now()
 	result := a.dst.pg.ExecPrepared(ctx, a.dst.commit.name, nil, nil, nil).Read()
 	if result.Err != nil {
 		return fmt.Errorf("commit up to %s: %w", to, result.Err)
@@ -351,6 +353,9 @@ func (a *applier) commit(ctx context.Context, to pglogrepl.LSN, b *batch) error 
 	}
 	a.open, a.moved = false, time.Now()
 	a.dst.position.LSN, a.seen = to, to
+	if b != nil {
+		a.cfg.Meter.commit(begun, a.done.bytes, to)
+	}
 	a.publish(b)
 	a.conflicts, a.done = nil, tally{}
 	forgotten, err := a.dst.forget(ctx)
@@ -381,7 +386,7 @@ func (a *applier) publish(b *batch) {
 		p.Conflicts += int64(len(a.conflicts))
 		if b.last != nil {
 			p.CommitTime = b.last.time
-			p.Delay = delay(b.last.time, time.Now(), a.src.skew)
+			p.Delay = delay(b.last.time, time.Now(), a.cfg.Meter.Skew())
 		}
 	})
 	a.cfg.Report.Progress(p)
@@ -390,6 +395,7 @@ func (a *applier) publish(b *batch) {
 // tally counts changes by table.
 type tally struct {
 	rows   int64
+	bytes  int // of the messages that brought them
 	tables map[*tableCounter]*tableTally
 }
 
@@ -402,6 +408,7 @@ func (t *tally) count(changes []change) {
 	for i := range changes {
 		c := &changes[i]
 		t.rows++
+		t.bytes += c.wire()
 		if c.kind == kindTruncate {
 			for _, target := range c.truncated {
 				t.of(target.relation).truncates++

@@ -45,6 +45,7 @@ type Config struct {
 	Append      bool          // tables that the task did not create had rows of others before: TRUNCATE is refused there
 	Heartbeat   time.Duration // default 10 s; write to the source's WAL when nothing came for so long
 	BatchBytes  int           // default 16 MiB; decoded changes held in the queue, and again in the batch being applied
+	Meter       *Meter        // default: one of its own; counts what the stream does
 	Report      Reporter      // required: conflicts must be recorded
 	Logger      *slog.Logger  // default: none
 }
@@ -61,6 +62,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.BatchBytes == 0 {
 		c.BatchBytes = defaultBatchBytes
+	}
+	if c.Meter == nil {
+		c.Meter = new(Meter)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

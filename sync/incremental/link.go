@@ -31,6 +31,7 @@ type link struct {
 	conn    net.Conn
 	in      *pgproto3.Frontend
 	decode  decoder
+	meter   *Meter        // nil where what comes is not counted
 	urgent  chan struct{} // capacity 1: a status is wanted now
 	block   []byte        // unused rest of the block that messages are copied to
 	closing sync.Once
@@ -108,6 +109,7 @@ func (l *link) copyData(ctx context.Context, data []byte, q *queue, p *progress)
 		l.decode.passed(end)
 		return q.push(ctx, event{kind: kindPosition, lsn: end, reply: reply, size: eventSize})
 	case len(data) >= 25 && data[0] == pglogrepl.XLogDataByteID:
+		l.meter.receive(len(data) - 25)
 		e, ok, err := l.decode.decode(ctx, pglogrepl.LSN(binary.BigEndian.Uint64(data[1:])), l.keep(data[25:]))
 		if err != nil || !ok {
 			return err

@@ -9,7 +9,8 @@ import (
 // queue carries events from the goroutine that receives to the one that applies. Positions travel in it like everything
 // else, so whoever takes one out has taken out all that came before.
 type queue struct {
-	limit int // bytes; one event more may be held
+	limit int    // bytes; one event more may be held
+	meter *Meter // nil where what comes is not counted
 
 	mu     sync.Mutex
 	events []event
@@ -27,6 +28,7 @@ func newQueue(limit int) *queue {
 
 // push waits while the queue is full.
 func (q *queue) push(ctx context.Context, e event) error {
+	q.meter.arrive(&e)
 	for {
 		if q.offer(e) {
 			return nil

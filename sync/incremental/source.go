@@ -27,11 +27,10 @@ const (
 type source struct {
 	link    *link
 	queue   *queue
-	control *pgx.Conn     // belongs to the heartbeat once the stream runs
-	catalog *pgx.Conn     // belongs to the decoder; nil with pgoutput
-	skew    time.Duration // the source's clock minus ours
-	version int           // server_version_num
-	watch   *watcher      // likewise
+	control *pgx.Conn // belongs to the heartbeat once the stream runs
+	catalog *pgx.Conn // belongs to the decoder; nil with pgoutput
+	version int       // server_version_num
+	watch   *watcher  // likewise
 }
 
 // openSource checks that the slot continues at the destination's position and starts streaming.
@@ -42,6 +41,7 @@ func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *co
 		return nil, err
 	}
 	s := &source{control: control, queue: newQueue(cfg.BatchBytes), watch: w}
+	s.queue.meter = cfg.Meter
 	replication, err := cfg.Source.ConnectReplication(ctx, "pgsyncd "+cfg.Task+" stream")
 	defer func() {
 		if err != nil {
@@ -68,6 +68,7 @@ func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *co
 	if s.link, err = acquire(ctx, replication, cfg.Slot, at.LSN, d); err != nil {
 		return nil, err
 	}
+	s.link.meter = cfg.Meter
 	// Nobody can replace or move the slot any more, so this look is the one that counts.
 	return s, s.checkSlot(ctx, cfg, at)
 }
@@ -111,8 +112,7 @@ func (s *source) inspect(ctx context.Context, cfg Config, at ledger.Position, c 
 	if err := s.control.QueryRow(ctx, `SELECT current_setting('server_version_num'), clock_timestamp()`).Scan(&version, &clock); err != nil {
 		return fmt.Errorf("look at source: %w", err)
 	}
-	after := time.Now()
-	s.skew = clock.Sub(before.Add(after.Sub(before) / 2))
+	cfg.Meter.Clock(before, clock, time.Now())
 	var err error
 	if s.version, err = strconv.Atoi(version); err != nil {
 		return fmt.Errorf("look at source: %w", err)
