@@ -30,6 +30,7 @@ const (
 const (
 	defaultBatchBytes = 16 << 20
 	defaultHeartbeat  = 10 * time.Second
+	defaultReserve    = 512 << 20
 )
 
 // Config describes a stream.
@@ -48,6 +49,11 @@ type Config struct {
 	Meter       *Meter        // default: one of its own; counts what the stream does
 	Report      Reporter      // required: conflicts must be recorded
 	Logger      *slog.Logger  // default: none
+	// SpillDir is where transactions that the source (14 or newer, PluginPgoutput) sends before they have committed wait for
+	// their commit, in a directory named like the task, which is removed at the start and at the end of a stream. Default: the source keeps
+	// them until then.
+	SpillDir     string
+	SpillReserve int64 // default 512 MiB; with less free on the disk of SpillDir, the stream does without
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -65,6 +71,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Meter == nil {
 		c.Meter = new(Meter)
+	}
+	if c.SpillReserve == 0 {
+		c.SpillReserve = defaultReserve
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -88,6 +97,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("stream: Heartbeat is negative: %s", c.Heartbeat)
 	case c.BatchBytes < 0:
 		return c, fmt.Errorf("stream: BatchBytes is negative: %d", c.BatchBytes)
+	case c.SpillReserve < 0:
+		return c, fmt.Errorf("stream: SpillReserve is negative: %d", c.SpillReserve)
 	}
 	switch c.Policy {
 	case PolicyError, PolicyIgnore, PolicyOverwrite:

@@ -34,15 +34,11 @@ func describeT() message {
 
 func decodeAll(t *testing.T, messages ...message) []event {
 	t.Helper()
-	d := newPgoutput("pub", newCounters())
+	d := newPgoutput("pub", nil, newCounters())
 	var events []event
 	for _, m := range messages {
-		e, ok, err := d.decode(t.Context(), 0, m)
-		if err != nil {
+		if err := d.decode(t.Context(), 0, m, func(e event) error { events = append(events, e); return nil }); err != nil {
 			t.Fatalf("%q: %v", m, err)
-		}
-		if ok {
-			events = append(events, e)
 		}
 	}
 	return events
@@ -116,10 +112,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"truncate of an unknown table": {begin(1), msg('T').u32(1).u8(0).u32(9)},
 	}
 	for name, messages := range cases {
-		d := newPgoutput("pub", newCounters())
+		d := newPgoutput("pub", nil, newCounters())
 		var err error
 		for _, m := range messages {
-			if _, _, err = d.decode(t.Context(), 0, m); err != nil {
+			if err = d.decode(t.Context(), 0, m, func(event) error { return nil }); err != nil {
 				break
 			}
 		}
@@ -144,27 +140,26 @@ func FuzzDecode(f *testing.F) {
 		msg('D').u32(1).u8('K').u16(2).value("1").u8('n'), msg('T').u32(1).u8(3).u32(1), commit(1, 2)))
 	f.Add(stream(msg('O').u64(1).text("o"), msg('Y').u32(1).text("public").text("e"), msg('M').u8(1).u64(1).text("p").u32(2).u16(1)))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		d := newPgoutput("pub", newCounters())
+		d := newPgoutput("pub", nil, newCounters())
 		for len(in) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(in)), len(in)-2)
 			m := in[2 : 2+n]
 			in = in[2+n:]
-			e, ok, err := d.decode(t.Context(), 0, m)
-			if err != nil {
-				return
-			}
-			if !ok {
-				continue
-			}
-			for _, row := range []tuple{e.old, e.new} {
-				if row != nil && len(row) != len(e.relation.columns) {
-					t.Fatalf("%d values for %d columns", len(row), len(e.relation.columns))
-				}
-				for _, v := range row {
-					if v != nil && !isUnchanged(v) && !bytes.Contains(m, v) {
-						t.Fatalf("value %q is not in the message", v)
+			err := d.decode(t.Context(), 0, m, func(e event) error {
+				for _, row := range []tuple{e.old, e.new} {
+					if row != nil && len(row) != len(e.relation.columns) {
+						t.Fatalf("%d values for %d columns", len(row), len(e.relation.columns))
+					}
+					for _, v := range row {
+						if v != nil && !isUnchanged(v) && !bytes.Contains(m, v) {
+							t.Fatalf("value %q is not in the message", v)
+						}
 					}
 				}
+				return nil
+			})
+			if err != nil {
+				return
 			}
 		}
 	})

@@ -4,14 +4,15 @@
 //	             ▲ status                                            └── replay (exact path)      │
 //	             └──────────────────────────── confirmed position ◄─────────────────────────────────┘
 //
-// link.go receives and answers, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, queue.go holds them, apply.go assembles whole transactions and
+// link.go receives and answers, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, spilldecode.go and
+// spill.go keep the transactions that pgoutput sends before they have committed, queue.go holds the events, apply.go assembles whole transactions and
 // owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
 // replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go and under which names,
 // fit.go which types hold them, share.go and merged.go whose rows a TRUNCATE meets.
 //
 // # State
 //
-// The stream owns no durable state of its own. The position is a row in the destination (package ledger): the end of the last
+// The stream owns no durable state of its own; the files of transactions in progress are worth nothing to the next one. The position is a row in the destination (package ledger): the end of the last
 // source commit that is in there, written in the same transaction as its rows. The slot of the source is only told what may
 // be forgotten.
 //
@@ -40,7 +41,13 @@
 //     the order of their commits, so a transaction whose commit record starts before P has ended there: it is skipped. The
 //     position of single changes plays no role; those of a later commit may well lie before those of an earlier one.
 //   - A keepalive says that everything which committed before its position has been sent. It says nothing about what has been
-//     applied, so it travels through the queue behind what was sent before it, and moves P when its turn comes.
+//     applied, so it travels through the queue behind what was sent before it, and moves P when its turn comes. A transaction that is sent
+//     before it has committed is not meant: its commit record lies behind the keepalive's position, and it goes into the queue when
+//     its commit comes, in the order of the commits. P may pass its changes meanwhile. They are not lost with the files that hold
+//     them: the slot keeps the WAL of every transaction in progress from its first record on, and after a restart the source sends
+//     again, from the beginning, all of each transaction whose commit record starts at or after P.
+//   - Stream Commit alone makes such a transaction one to be applied. Its end is put into the queue only when its file was read to the
+//     end and is found to hold what was written, so damage to it, or a part that is missing, ends the stream before anything is committed.
 //   - A copied table shows exactly the commits whose record starts before the position of its snapshot: those are skipped for
 //     that table, all others applied.
 //
@@ -86,11 +93,13 @@
 //
 // # Memory
 //
-// Decoded changes take at most twice BatchBytes: the queue, and the batch being applied. Parameters of set statements take up to
+// Decoded changes take at most twice BatchBytes: the queue, and the batch being applied. Transactions in progress are in files, and take two
+// buffers in all, however large and many they are. Parameters of set statements take up to
 // as much again. A single value counts in full, whatever its size.
 //
 // # Failure
 //
-// Run returns on the first fault and leaves nothing behind but the slot and the ledger. A new Stream goes on from there. Errors
+// Run returns on the first fault and leaves nothing behind but the slot and the ledger. A new Stream goes on from there. Only when the disk
+// does not take transactions in progress does Run itself begin again, and let the source keep them. Errors
 // that will not go away by themselves implement Permanent() bool.
 package incremental

@@ -68,6 +68,7 @@ func setupIn(t *testing.T, src, dst *testenv.Cluster, srcDB, dstDB, ddl string) 
 		Publication: "pub",
 		Selection:   schema.Selection{All: true},
 		Heartbeat:   200 * time.Millisecond,
+		SpillDir:    t.TempDir(),
 		Report:      l.report,
 	}
 	if src.VersionNum() < 100000 || strings.HasPrefix(t.Name(), byTestDecoding) || strings.HasPrefix(t.Name(), "TestVersionsTestDecoding/") {

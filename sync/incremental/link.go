@@ -62,6 +62,12 @@ func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
 			<-interrupted // the deadline is finish's to set from now on
 		}
 	}()
+	out := func(e event) error {
+		if e.kind == kindCommit {
+			p.update(func(p *Progress) { p.Received = max(p.Received, e.tx.end) })
+		}
+		return q.push(ctx, e)
+	}
 	var deadline time.Time
 	for {
 		if now := time.Now(); deadline.Sub(now) < silenceLimit/2 && ctx.Err() == nil {
@@ -82,7 +88,7 @@ func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
 		}
 		switch m := message.(type) {
 		case *pgproto3.CopyData:
-			if err := l.copyData(ctx, m.Data, q, p); err != nil {
+			if err := l.copyData(ctx, m.Data, out, p); err != nil {
 				return err
 			}
 		case *pgproto3.ErrorResponse:
@@ -97,7 +103,7 @@ func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
 }
 
 // copyData handles one message of the streaming replication protocol.
-func (l *link) copyData(ctx context.Context, data []byte, q *queue, p *progress) error {
+func (l *link) copyData(ctx context.Context, data []byte, out func(event) error, p *progress) error {
 	switch {
 	case len(data) == 18 && data[0] == pglogrepl.PrimaryKeepaliveMessageByteID:
 		end := pglogrepl.LSN(binary.BigEndian.Uint64(data[1:]))
@@ -107,17 +113,10 @@ func (l *link) copyData(ctx context.Context, data []byte, q *queue, p *progress)
 		}
 		p.update(func(p *Progress) { p.Received = max(p.Received, end) })
 		l.decode.passed(end)
-		return q.push(ctx, event{kind: kindPosition, lsn: end, reply: reply, size: eventSize})
+		return out(event{kind: kindPosition, lsn: end, reply: reply, size: eventSize})
 	case len(data) >= 25 && data[0] == pglogrepl.XLogDataByteID:
 		l.meter.receive(len(data) - 25)
-		e, ok, err := l.decode.decode(ctx, pglogrepl.LSN(binary.BigEndian.Uint64(data[1:])), l.keep(data[25:]))
-		if err != nil || !ok {
-			return err
-		}
-		if e.kind == kindCommit {
-			p.update(func(p *Progress) { p.Received = max(p.Received, e.tx.end) })
-		}
-		return q.push(ctx, e)
+		return l.decode.decode(ctx, pglogrepl.LSN(binary.BigEndian.Uint64(data[1:])), l.keep(data[25:]), out)
 	}
 	return permanentf("receive from source: unknown replication message of %d bytes", len(data))
 }

@@ -16,36 +16,40 @@ import (
 // decoder turns the messages of an output plugin into events. Messages must be handed over in order, and their bytes must
 // not be changed afterwards: tuples point into them.
 type decoder interface {
-	// decode returns the event of a message that came with a position; ok is false when the message is only for the decoder
-	// itself.
-	decode(ctx context.Context, at pglogrepl.LSN, data []byte) (e event, ok bool, err error)
+	// decode gives the events of a message that came with a position to out: none when the message is only for the decoder itself,
+	// many when it ends a transaction that was sent before. An error of out is returned as it is.
+	decode(ctx context.Context, at pglogrepl.LSN, data []byte, out func(event) error) error
 	// passed tells that everything which committed before a position has been decoded.
 	passed(at pglogrepl.LSN)
 	// options are the arguments of START_REPLICATION.
 	options() []string
 }
 
-// pgoutput decodes protocol version 1 of the plugin pgoutput (PostgreSQL documentation, "Logical Replication Message
-// Formats"; src/backend/replication/logical/proto.c). Row messages, the bulk of a stream, are parsed here, without a
+// pgoutput decodes protocol versions 1 and, with a spill, 2 of the plugin pgoutput (PostgreSQL documentation, "Logical Replication
+// Message Formats"; src/backend/replication/logical/proto.c). Row messages, the bulk of a stream, are parsed here, without a
 // copy of each value; the others by pglogrepl.
 type pgoutput struct {
 	publication string
-	relations   map[uint32]*relation
+	relations   map[uint32]description // by OID; while a streamed transaction is replayed, its own
+	shared      map[uint32]description // meanwhile, those of the others
+	block       uint64                 // number of the last block of a streamed transaction; in a replay, of the one being replayed
+	spill       *spill                 // nil: transactions come when they have committed
 	counters    *counters
 	begun       *transaction
 	values      [][]byte // unused rest of the block that tuples are cut from
 }
 
-func newPgoutput(publication string, c *counters) *pgoutput {
-	return &pgoutput{publication: publication, relations: map[uint32]*relation{}, counters: c}
+func newPgoutput(publication string, s *spill, c *counters) *pgoutput {
+	return &pgoutput{publication: publication, spill: s, relations: map[uint32]description{}, counters: c}
 }
 
 func (d *pgoutput) options() []string {
-	return []string{
-		"proto_version '1'",
-		// the replication grammar has no parameters
-		"publication_names " + schema.Literal(pgx.Identifier{d.publication}.Sanitize()),
+	// the replication grammar has no parameters
+	names := "publication_names " + schema.Literal(pgx.Identifier{d.publication}.Sanitize())
+	if d.spill == nil {
+		return []string{"proto_version '1'", names}
 	}
+	return []string{"proto_version '2'", "streaming 'on'", names}
 }
 
 // passed has no meaning here: each message says all about its position itself.
@@ -53,17 +57,45 @@ func (d *pgoutput) passed(pglogrepl.LSN) {}
 
 const eventSize = int(unsafe.Sizeof(event{}))
 
-func (d *pgoutput) decode(_ context.Context, _ pglogrepl.LSN, data []byte) (event, bool, error) {
+func (d *pgoutput) decode(ctx context.Context, _ pglogrepl.LSN, data []byte, out func(event) error) error {
+	switch {
+	case d.spill == nil || len(data) == 0 || d.begun != nil:
+		return d.one(data, out)
+	case d.spill.current != nil:
+		return d.inBlock(data)
+	}
+	switch pglogrepl.MessageType(data[0]) {
+	case pglogrepl.MessageTypeStreamStart:
+		return d.startBlock(data)
+	case pglogrepl.MessageTypeStreamAbort:
+		return d.abort(data)
+	case pglogrepl.MessageTypeStreamCommit:
+		return d.commitStreamed(ctx, data, out)
+	default:
+		return d.one(data, out)
+	}
+}
+
+// malformed is the error of a message that cannot be.
+func malformed(data []byte, err error) error {
+	kind := "of no bytes"
+	if len(data) > 0 {
+		kind = fmt.Sprintf("%q", data[0])
+	}
+	return permanentf("decode message %s of pgoutput: %w", kind, err)
+}
+
+// one decodes a message of an ordinary transaction.
+func (d *pgoutput) one(data []byte, out func(event) error) error {
 	e, ok, err := d.message(data)
-	if err != nil {
-		kind := "of no bytes"
-		if len(data) > 0 {
-			kind = fmt.Sprintf("%q", data[0])
-		}
-		return event{}, false, permanentf("decode message %s of pgoutput: %w", kind, err)
+	switch {
+	case err != nil:
+		return malformed(data, err)
+	case !ok:
+		return nil
 	}
 	e.size = eventSize + len(data) + (len(e.old)+len(e.new))*int(unsafe.Sizeof([]byte(nil)))
-	return e, ok, nil
+	return out(e)
 }
 
 func (d *pgoutput) message(data []byte) (e event, ok bool, err error) {
@@ -79,7 +111,7 @@ func (d *pgoutput) message(data []byte) (e event, ok bool, err error) {
 		return e, err == nil, err
 	case pglogrepl.MessageTypeStreamStart, pglogrepl.MessageTypeStreamStop, pglogrepl.MessageTypeStreamCommit,
 		pglogrepl.MessageTypeStreamAbort:
-		return e, false, errors.New("not asked for")
+		return e, false, errors.New("not asked for, or not here")
 	default:
 	}
 	m, err := parse(data)
@@ -132,7 +164,7 @@ func (d *pgoutput) truncate(in reader) (event, error) {
 	}
 	for range n {
 		oid := in.uint32()
-		r := d.relations[oid]
+		r := d.relations[oid].relation
 		if r == nil {
 			return e, fmt.Errorf("relation %d was never described", oid)
 		}
@@ -159,16 +191,19 @@ func (d *pgoutput) define(m *pglogrepl.RelationMessage) {
 	for _, c := range m.Columns {
 		r.columns = append(r.columns, column{name: c.Name, key: c.Flags&1 != 0, typeOID: c.DataType, typmod: c.TypeModifier})
 	}
-	if known := d.relations[r.oid]; known != nil && known.same(r) {
-		return
+	for _, known := range []*relation{d.relations[r.oid].relation, d.shared[r.oid].relation} {
+		if known != nil && known.same(r) {
+			d.relations[r.oid] = description{known, d.block}
+			return
+		}
 	}
 	r.counter = d.counters.of(r.name)
-	d.relations[r.oid] = r
+	d.relations[r.oid] = description{r, d.block}
 }
 
 func (d *pgoutput) row(message byte, in reader) (event, error) {
 	oid := in.uint32()
-	r := d.relations[oid]
+	r := d.relations[oid].relation
 	if in.short || r == nil {
 		return event{}, fmt.Errorf("relation %d was never described", oid)
 	}
@@ -265,6 +300,13 @@ func (r *reader) uint16() uint16 {
 func (r *reader) uint32() uint32 {
 	if b := r.bytes(4); len(b) == 4 {
 		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (r *reader) uint64() uint64 {
+	if b := r.bytes(8); len(b) == 8 {
+		return binary.BigEndian.Uint64(b)
 	}
 	return 0
 }

@@ -19,16 +19,16 @@ type skimmer struct{ testDecoding }
 
 func (s *skimmer) passed(pglogrepl.LSN) {}
 
-func (s *skimmer) decode(_ context.Context, at pglogrepl.LSN, data []byte) (e event, ok bool, err error) {
+func (s *skimmer) decode(_ context.Context, at pglogrepl.LSN, data []byte, out func(event) error) error {
 	in := text{data}
 	if !in.skip("COMMIT ") {
-		return e, false, nil
+		return nil
 	}
 	xid, _, err := parseCommit(string(in.rest))
 	if err != nil {
-		return e, false, permanentf("decode commit of test_decoding at %s: %w", at, err)
+		return permanentf("decode commit of test_decoding at %s: %w", at, err)
 	}
-	return event{kind: kindCommit, size: eventSize, tx: &transaction{end: at, xid: xid}}, true, nil
+	return out(event{kind: kindCommit, size: eventSize, tx: &transaction{end: at, xid: xid}})
 }
 
 // scout reads ahead, without confirming anything, as far as tables were copied beyond the stream's position, which is the case

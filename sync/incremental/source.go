@@ -27,6 +27,7 @@ const (
 type source struct {
 	link    *link
 	queue   *queue
+	spill   *spill    // belongs to the decoder; nil where the source sends committed transactions only
 	control *pgx.Conn // belongs to the heartbeat once the stream runs
 	catalog *pgx.Conn // belongs to the decoder; nil with pgoutput
 	version int       // server_version_num
@@ -76,7 +77,13 @@ func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *co
 // decoder makes the one for the slot's plugin.
 func (s *source) decoder(ctx context.Context, cfg Config, dst *session, c *counters) (decoder, error) {
 	if cfg.Plugin == PluginPgoutput {
-		return newPgoutput(cfg.Publication, c), nil
+		if cfg.SpillDir != "" && s.version >= 140000 {
+			var err error
+			if s.spill, err = openSpill(cfg.SpillDir, cfg.Task, cfg.SpillReserve); err != nil {
+				return nil, err
+			}
+		}
+		return newPgoutput(cfg.Publication, s.spill, c), nil
 	}
 	marks, err := scout(ctx, cfg, dst, s.watch.copied)
 	if err != nil {
@@ -289,6 +296,7 @@ func (s *source) close(ctx context.Context) {
 	if s.link != nil {
 		s.link.close()
 	}
+	s.spill.close()
 	if s.catalog != nil {
 		closeRaw(ctx, s.catalog.PgConn())
 	}

@@ -38,21 +38,34 @@ func (s *Stream) Run(ctx context.Context) error {
 	if s.started.Swap(true) {
 		return errors.New("stream: Run was called before")
 	}
-	dst, err := openDestination(ctx, s.cfg)
+	err := s.run(ctx, s.cfg)
+	if refused := (*refusedError)(nil); errors.As(err, &refused) {
+		// The source can keep transactions until they have committed, as it does for older clients.
+		s.cfg.Logger.Warn("transactions in progress cannot be kept, so the source keeps them", "path", refused.path, "free_bytes", refused.free, "cause", refused.why)
+		cfg := s.cfg
+		cfg.SpillDir = ""
+		err = s.run(ctx, cfg)
+	}
+	return err
+}
+
+// run streams with one configuration.
+func (s *Stream) run(ctx context.Context, cfg Config) error {
+	dst, err := openDestination(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer dst.close(ctx)
-	copied, err := ledger.Copied(ctx, dst.conn, s.cfg.Task)
+	copied, err := ledger.Copied(ctx, dst.conn, cfg.Task)
 	if err != nil {
 		return err
 	}
-	sources, err := ledger.Sources(ctx, dst.conn, s.cfg.Task)
+	sources, err := ledger.Sources(ctx, dst.conn, cfg.Task)
 	if err != nil {
 		return err
 	}
 	s.counters.remember(sources)
-	src, err := openSource(ctx, s.cfg, dst, newWatcher(s.cfg, copied, sources), s.counters)
+	src, err := openSource(ctx, cfg, dst, newWatcher(cfg, copied, sources), s.counters)
 	if err != nil {
 		return err
 	}
@@ -64,7 +77,7 @@ func (s *Stream) Run(ctx context.Context) error {
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return src.link.receive(running, src.queue, s.progress) })
 	g.Go(func() error { return src.link.report(running, s.progress) })
-	g.Go(func() error { return src.heartbeat(running, s.cfg, s.kick, s.progress) })
+	g.Go(func() error { return src.heartbeat(running, cfg, s.kick, s.progress) })
 	g.Go(func() error { return a.run(running) })
 	err = g.Wait()
 	switch {

@@ -94,16 +94,19 @@ func (d *testDecoding) cross(xid uint32) {
 	}
 }
 
-func (d *testDecoding) decode(ctx context.Context, at pglogrepl.LSN, data []byte) (event, bool, error) {
+func (d *testDecoding) decode(ctx context.Context, at pglogrepl.LSN, data []byte, out func(event) error) error {
 	e, ok, err := d.line(ctx, at, data)
 	if err != nil {
 		if errors.Is(err, errMoved) || d.catalog.IsClosed() || sqlState(err) != "" || ctx.Err() != nil {
-			return event{}, false, fmt.Errorf("decode test_decoding at %s: %w", at, err)
+			return fmt.Errorf("decode test_decoding at %s: %w", at, err)
 		}
-		return event{}, false, permanentf("decode %q of test_decoding at %s: %w", brief(string(data[:min(len(data), 400)])), at, err)
+		return permanentf("decode %q of test_decoding at %s: %w", brief(string(data[:min(len(data), 400)])), at, err)
+	}
+	if !ok {
+		return nil
 	}
 	e.size = eventSize + len(data) + (len(e.old)+len(e.new))*int(unsafe.Sizeof([]byte(nil)))
-	return e, ok, nil
+	return out(e)
 }
 
 var errMoved = errors.New("transactions come in another order than they were seen in before")
