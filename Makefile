@@ -67,6 +67,14 @@ bench-copy: deps ## Measure a clone against other tools; SCALE=0.4 ROUNDS=3 ONLY
 	@command -v pgcopydb >/dev/null || [[ -n '$(ONLY)' ]] || $(MAKE) bench-deps
 	SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' go run ./testenv/bench copy
 
+.PHONY: bench-apply
+bench-apply: deps ## Measure the stream against native replication; SCALE=0.4 ROUNDS=3 ONLY=tpcb,delay
+	SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' go run ./testenv/bench apply
+
+.PHONY: bench-query
+bench-query: deps ## Measure queries through the daemon against the same without it; SCALE=0.4 ROUNDS=3
+	SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' go run ./testenv/bench query
+
 .PHONY: bench-deps
 bench-deps: ## Install pgcopydb, one of those measured against, on Debian
 	@command -v apt-get >/dev/null || { echo "missing: pgcopydb, https://github.com/dimitri/pgcopydb; or leave it out with ONLY=" >&2; exit 1; }

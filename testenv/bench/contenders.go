@@ -47,17 +47,17 @@ func (l *lab) psql(conninfo, sql string) []string {
 	return []string{"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", conninfo, "-c", sql}
 }
 
-// structure pipes a section of the schema, or all of it when that is empty, to the destination.
-func (l *lab) structure(ctx context.Context, section string) error {
+// structure pipes a section of the schema, or all of it when that is empty, to a database of the destination.
+func (l *lab) structure(ctx context.Context, section, into string) error {
 	dump := []string{"pg_dump", "--schema-only", "--no-publications", "-d", l.source.SocketString(database)}
 	if section != "" {
 		dump = append(dump, "--section="+section)
 	}
-	return l.run(ctx, dump, []string{"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", l.destination.SocketString(database)})
+	return l.run(ctx, dump, []string{"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", l.destination.SocketString(into)})
 }
 
 func runPSQL(ctx context.Context, l *lab) error {
-	if err := l.structure(ctx, "pre-data"); err != nil {
+	if err := l.structure(ctx, "pre-data", database); err != nil {
 		return err
 	}
 	for _, t := range []string{"accounts", "orders"} {
@@ -67,7 +67,7 @@ func runPSQL(ctx context.Context, l *lab) error {
 			return err
 		}
 	}
-	return l.structure(ctx, "post-data")
+	return l.structure(ctx, "post-data", database)
 }
 
 func runDump(ctx context.Context, l *lab) error {
@@ -102,7 +102,7 @@ func runNative(ctx context.Context, l *lab) error {
 }
 
 func runNativeIndexed(ctx context.Context, l *lab) error {
-	if err := l.structure(ctx, ""); err != nil {
+	if err := l.structure(ctx, "", database); err != nil {
 		return err
 	}
 	return l.subscribe(ctx)

@@ -36,7 +36,7 @@ func benchCopy(ctx context.Context, o options) (err error) {
 	if _, err := exec.LookPath("pgcopydb"); err != nil && slices.ContainsFunc(field, func(c contender) bool { return c.name == pgcopydb }) {
 		return errors.New("pgcopydb is missing: apt-get install pgcopydb, or leave it out with ONLY=psql,native,pgsyncd")
 	}
-	l, err := newLab(ctx)
+	l, err := newLab(ctx, nil)
 	if err != nil {
 		return err
 	}

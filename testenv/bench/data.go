@@ -86,8 +86,7 @@ UNION ALL
 SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
 ORDER BY 1`
 
-// fingerprint describes a database so that equal texts mean equal tables, rows, indexes and constraints. A row of type bytea is summed by
-// its digest, since its text could exceed what a server can hold.
+// fingerprint describes a database so that equal texts mean equal tables, rows, indexes and constraints.
 func fingerprint(ctx context.Context, c *testenv.Cluster, db string) (text string, err error) {
 	var lines []string
 	err = session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
@@ -105,19 +104,31 @@ func fingerprint(ctx context.Context, c *testenv.Cluster, db string) (text strin
 		if err != nil {
 			return err
 		}
-		for _, t := range tables {
-			row := "t::text"
-			if t == "wide" {
-				row = "md5(t.body)"
-			}
-			var sum string
-			if err := conn.QueryRow(ctx, fmt.Sprintf("SELECT count(*) || ' rows, ' || coalesce(sum(hashtextextended(%s, 0)), 0) FROM %s t", row, t)).Scan(&sum); err != nil {
-				return err
-			}
-			lines = append(lines, t+": "+sum)
+		all, err := sums(ctx, conn, tables)
+		if err != nil {
+			return err
 		}
+		lines = append(lines, all...)
 		return nil
 	})
 	slices.Sort(lines)
 	return strings.Join(lines, "\n"), err
+}
+
+// sums describes the rows of tables, one line for each. A row of type bytea is summed by its digest, since its text could exceed what a
+// server can hold.
+func sums(ctx context.Context, conn *pgx.Conn, tables []string) (lines []string, err error) {
+	for _, t := range tables {
+		row := "t::text"
+		if t == "wide" {
+			row = "md5(t.body)"
+		}
+		var sum string
+		sql := fmt.Sprintf("SELECT count(*) || ' rows, ' || coalesce(sum(hashtextextended(%s, 0)), 0) FROM %s t", row, t)
+		if err := conn.QueryRow(ctx, sql).Scan(&sum); err != nil {
+			return lines, err
+		}
+		lines = append(lines, t+": "+sum)
+	}
+	return lines, nil
 }

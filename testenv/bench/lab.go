@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"pgsyncd/testenv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // database is the name of the database under test, on both sides.
@@ -30,8 +32,9 @@ type lab struct {
 	tool float64 // CPU seconds of the tools run since it was set to zero
 }
 
-// newLab starts everything. Settings are PostgreSQL's defaults but for the size of the buffers and what logical decoding needs.
-func newLab(ctx context.Context) (l *lab, err error) {
+// newLab starts everything. Settings are PostgreSQL's defaults but for the size of the buffers, what logical decoding needs, and the
+// given ones.
+func newLab(ctx context.Context, more map[string]string) (l *lab, err error) {
 	l = &lab{}
 	defer func() {
 		if err != nil {
@@ -44,9 +47,9 @@ func newLab(ctx context.Context) (l *lab, err error) {
 	}
 	l.env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
 	for cluster, level := range map[**testenv.Cluster]string{&l.source: "logical", &l.destination: "replica"} {
-		*cluster, err = testenv.New(ctx, testenv.Config{Fsync: true, Settings: map[string]string{
-			"shared_buffers": "1GB", "wal_level": level, "dynamic_shared_memory_type": "posix",
-		}})
+		settings := map[string]string{"shared_buffers": "1GB", "wal_level": level, "dynamic_shared_memory_type": "posix"}
+		maps.Copy(settings, more)
+		*cluster, err = testenv.New(ctx, testenv.Config{Fsync: true, Settings: settings})
 		if err != nil {
 			return l, err
 		}
@@ -82,6 +85,10 @@ func (l *lab) clear(ctx context.Context, db string) error {
 	if err := l.emptyDir(); err != nil {
 		return err
 	}
+	return l.checkpoint(ctx)
+}
+
+func (l *lab) checkpoint(ctx context.Context) error {
 	for _, c := range []*testenv.Cluster{l.source, l.destination} {
 		if err := execute(ctx, c, "postgres", "CHECKPOINT"); err != nil {
 			return err
@@ -144,6 +151,18 @@ func (l *lab) run(ctx context.Context, pipeline ...[]string) error {
 	return errors.Join(errs...)
 }
 
+// output runs a tool and returns what it printed.
+func (l *lab) output(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, l.program(args[0]), args[1:]...)
+	var messages bytes.Buffer
+	cmd.Env, cmd.Dir, cmd.Stderr = l.env, l.dir, &messages
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", filepath.Base(cmd.Path), err, tail(messages.String()))
+	}
+	return out, err
+}
+
 // program prefers the directory of PostgreSQL's programs: distributions put slow wrappers into PATH.
 func (l *lab) program(name string) string {
 	dir, _, _ := strings.Cut(strings.TrimPrefix(l.env[0], "PATH="), ":")
@@ -166,6 +185,10 @@ func (l *lab) control(ctx context.Context, sql string) error {
 		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 		return err
 	}); err != nil {
+		var refused *pgconn.PgError
+		if errors.As(err, &refused) && refused.Detail != "" {
+			err = fmt.Errorf("%w\n%s", err, refused.Detail)
+		}
 		return fmt.Errorf("%s: %w", sql, err)
 	}
 	return nil

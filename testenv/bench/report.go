@@ -73,13 +73,17 @@ func reportCosts(field []contender, costs map[string][]cost, heap int64) (missed
 	return missed + judge("CPU s per GB", median(perGB), cpuBar, cpuStretch, "daemon, its catalog's server and pg_dump")
 }
 
-// judge prints a figure beside its bar and returns 1 if that is missed.
+// judge prints a figure beside its bar and returns 1 if that is missed. More is better where stretch is above limit, else less.
 func judge(what string, figure, limit, stretch float64, remark string) int {
+	reaches := func(aim float64) bool { return figure <= aim }
+	if stretch > limit {
+		reaches = func(aim float64) bool { return figure >= aim }
+	}
 	verdict, missed := "met", 0
 	switch {
-	case figure <= stretch:
+	case reaches(stretch):
 		verdict = "met, stretch too"
-	case figure > limit:
+	case !reaches(limit):
 		verdict, missed = "MISSED", 1
 	}
 	say("%-18s %6.2f   bar %.2f, stretch %.2f: %-17s %s", what, figure, limit, stretch, verdict, remark)
