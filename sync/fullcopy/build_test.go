@@ -63,6 +63,18 @@ func TestConstraintIndexStays(t *testing.T) {
 	testenv.MustEqual(t, w.src, w.dst)
 }
 
+// Statistics are gathered of expressions too, which takes their indexes.
+func TestStatistics(t *testing.T) {
+	t.Parallel()
+	for _, sql := range []string{indexed, strings.Replace(indexed, "(n + 1)", "n", 1)} {
+		w := setup(t, sql)
+		w.run(t)
+		const count = "SELECT count(*) FROM pg_stats WHERE tablename IN ('a', 'i')"
+		exec(t, w.src, "ANALYZE a")
+		equal(t, "columns and expressions with statistics", value[int](t, w.dst, count), value[int](t, w.src, count))
+	}
+}
+
 // There are values that a server stores but cannot gather statistics of.
 func TestUnanalyzable(t *testing.T) {
 	t.Parallel()

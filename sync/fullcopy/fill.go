@@ -60,8 +60,12 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 			return err
 		}
 	}
+	works, err := schema.IndexWorks(ctx, a.conn)
+	if err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	b := newBuilder(o, plan, group)
+	b := newBuilder(o, plan, works, group)
 	defer b.close(ctx)
 	if lobs != nil {
 		group.Go(func() error {
@@ -76,6 +80,7 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 	group.Go(func() error {
 		defer snap.close(ctx)
 		defer a.close(ctx)
+		defer b.copying.Store(false)
 		l := &loader{job: j, snap: snap, collisions: collisions, copied: func(u *unit) { b.start(ctx, u) }}
 		return l.run(ctx, loads)
 	})
