@@ -64,6 +64,9 @@ func TestByTestDecoding(t *testing.T) {
 		"other encoding":              testOtherEncoding,
 		"no identity":                 testNoIdentity,
 		"new partitions":              TestPartitionsThatAreNewJoinTheStream,
+		"refused rows":                TestRefusedRowStopsTheStream,
+		"owner that wakes up":         TestOwnerThatWakesUpWritesNothing,
+		"invalidated slot":            TestInvalidatedSlotIsNoticed,
 	} {
 		t.Run(name, test)
 	}
