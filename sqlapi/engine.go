@@ -24,6 +24,8 @@ type Supervisor interface {
 	Precheck(ctx context.Context, t catalog.Task) ([]precheck.Result, error)
 	// Endpoints returns the two endpoints of a task.
 	Endpoints(t catalog.Task) (source, destination *endpoint.Endpoint, err error)
+	// Changed returns a channel that is closed when a task that runs in this daemon gets into another state.
+	Changed() <-chan struct{}
 	// Flush brings the live figures in the catalog up to date.
 	Flush(ctx context.Context)
 }

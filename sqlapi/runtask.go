@@ -304,6 +304,7 @@ func (e *Engine) endByForce(ctx context.Context, s *Session, t catalog.Task) err
 		return err
 	}
 	for {
+		changed := e.cfg.Supervisor.Changed()
 		now, err := e.cfg.Catalog.TaskByID(ctx, t.ID)
 		if err != nil {
 			return err
@@ -320,7 +321,7 @@ func (e *Engine) endByForce(ctx context.Context, s *Session, t catalog.Task) err
 			return Errorf(CodeWrongState, "task %q could not be stopped: %s", t.Name, now.Error).WithDetail("%s", now.ErrorDetail)
 		default:
 		}
-		if err := sleep(ctx, pollEvery); err != nil {
+		if err := pause(ctx, changed); err != nil {
 			return err
 		}
 	}

@@ -18,13 +18,16 @@ const (
 	noticeEvery = 5 * time.Second
 )
 
-// sleep waits, and returns the error of a context that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
+// pause waits until something changed or, because another daemon's tasks change unheard, for a while. It returns the error of a context
+// that ends first.
+func pause(ctx context.Context, changed <-chan struct{}) error {
+	t := time.NewTimer(pollEvery)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-changed:
+		return nil
 	case <-t.C:
 		return nil
 	}
@@ -50,9 +53,10 @@ func (e *Engine) wait(ctx context.Context, s *Session, w *WaitTask) error {
 	}
 	watch := &watcher{Engine: e, stmt: w, task: t}
 	for {
+		changed := e.cfg.Supervisor.Changed()
 		reached, err := watch.look(ctx, s, t.ID)
 		if err == nil && !reached {
-			err = sleep(ctx, pollEvery)
+			err = pause(ctx, changed)
 		}
 		if err != nil && errors.Is(context.Cause(ctx), timedOut) {
 			return timedOut.WithDetail("%s", watch.summary())

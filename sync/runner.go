@@ -250,6 +250,7 @@ func (r *runner) fireOnce(ctx context.Context, ev catalog.Event, ch catalog.Chan
 	switch {
 	case err == nil:
 		r.task = t
+		r.states.announce()
 	case errors.As(err, &refused):
 		r.log.Info("transition refused", "event", ev, "state", refused.State)
 		r.task.State = refused.State

@@ -52,6 +52,7 @@ type Supervisor struct {
 	mu      sync.Mutex
 	runners map[string]*runner // by task id; written by Run's goroutine only
 
+	states   changes    // of tasks
 	flushing sync.Mutex // one write of the live figures at a time
 }
 
@@ -70,6 +71,9 @@ func (s *Supervisor) Wake() {
 	default:
 	}
 }
+
+// Changed returns a channel that is closed when one of the tasks that run here gets into another state.
+func (s *Supervisor) Changed() <-chan struct{} { return s.states.wait() }
 
 // errDaemonStops is the cause with which runners end when the daemon does; their tasks go on at its next start.
 var errDaemonStops = errors.New("the daemon is shutting down")
