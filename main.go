@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -73,6 +74,7 @@ Options of serve:
   --conninfo-dir DIR       where files named by endpoints may lie (DIR/conninfo)
   --tls-cert FILE --tls-key FILE   certificate for clients; without it TLS is not offered
   --tls-required           refuse TCP clients without TLS
+  --metrics-listen ADDR    address for Prometheus, http://ADDR/metrics without a password; none unless given
   --log-format text|json   format of the log on standard error    (text)
   --log-level LEVEL        debug, info, warn or error             (info)
 
@@ -91,6 +93,7 @@ type settings struct {
 	tlsCert       string
 	tlsKey        string
 	tlsRequired   bool
+	metricsListen string
 	logFormat     string
 	logLevel      slog.Level
 	adminPassword string
@@ -147,6 +150,7 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	f.StringVar(&s.tlsCert, "tls-cert", "", "")
 	f.StringVar(&s.tlsKey, "tls-key", "", "")
 	f.BoolVar(&s.tlsRequired, "tls-required", false, "")
+	f.StringVar(&s.metricsListen, "metrics-listen", "", "")
 	f.StringVar(&s.logFormat, "log-format", "text", "")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "")
 	if err := f.Parse(args); err != nil {
@@ -232,7 +236,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		defer cancel()
 		err = errors.Join(err, cat.Close(closing))
 	}()
-	supervisor, err := pgsync.New(pgsync.Config{Catalog: cat, WorkDir: workDir, ConnInfoDir: s.connInfoDir, Logger: logger})
+	supervisor, err := pgsync.New(pgsync.Config{
+		Catalog: cat, DataDir: s.dataDir, WorkDir: workDir, ConnInfoDir: s.connInfoDir, Logger: logger,
+	})
 	if err != nil {
 		return err
 	}
@@ -255,7 +261,16 @@ func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	var metrics net.Listener
+	if s.metricsListen != "" {
+		if metrics, err = new(net.ListenConfig).Listen(ctx, "tcp", s.metricsListen); err != nil {
+			return fmt.Errorf("--metrics-listen: %w", err)
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
+	if metrics != nil {
+		g.Go(func() error { return serveMetrics(ctx, metrics, exporter{cat, supervisor, logger}) })
+	}
 	g.Go(func() error { return supervisor.Run(ctx) })
 	g.Go(func() error { return comparisons.Run(ctx) })
 	g.Go(func() error { return srv.Run(ctx) })
@@ -270,6 +285,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	addresses := make([]string, 0, len(srv.Addrs()))
 	for _, a := range srv.Addrs() {
 		addresses = append(addresses, a.String())
+	}
+	if metrics != nil {
+		addresses = append(addresses, "http://"+metrics.Addr().String()+"/metrics")
 	}
 	logger.Info("ready", "version", version, "addresses", strings.Join(addresses, ", "))
 	return g.Wait()

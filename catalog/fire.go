@@ -176,7 +176,7 @@ var failures = []State{
 func stepEntry(t Task, step Transition, ch Change) entry {
 	e := entry{task: t.ID, level: LevelInfo, event: string(step.Event), message: ch.Message}
 	switch {
-	case step.To == t.State: // an operator's wish, whatever the state
+	case step.To == t.State && slices.Contains(OperatorEvents, step.Event): // a wish, whatever the state
 	case step.To == StateFault:
 		e.level = LevelWarning
 	case slices.Contains(failures, step.To):

@@ -15,16 +15,15 @@ import (
 // Status holds the live figures of one task. Percentages run from 0 to 100, LSNs are texts like "0/16B3748" and empty
 // when unknown, nil means unknown.
 type Status struct {
-	Phase                                            string
-	ProgressPct, StructurePct, DataPct, IndexPct     float64
-	TablesDone, TablesTotal                          int
-	RowsCopied, BytesCopied, CopyBytesPerS           int64
-	EtaS, DelayMs, LagBytes                          *int64
-	SourceLSN, ReceivedLSN, AppliedLSN, ConfirmedLSN string
-	SlotWALBytes                                     *int64
-	RowsApplied, TransactionsApplied                 int64
-	RowsPerS                                         float64
-	Conflicts, DDLs                                  int64
+	Phase                                        string
+	ProgressPct, StructurePct, DataPct, IndexPct float64
+	TablesDone, TablesTotal                      int
+	RowsCopied, BytesCopied, CopyBytesPerS       int64
+	EtaS, DelayMs                                *int64
+	ReceivedLSN, AppliedLSN, ConfirmedLSN        string
+	RowsApplied, TransactionsApplied             int64
+	RowsPerS                                     float64
+	Conflicts, DDLs                              int64
 }
 
 // TableStatus is the state of one source table. Counters are totals since the task's start.
@@ -96,24 +95,23 @@ type Leftover struct {
 }
 
 const saveStatus = `INSERT INTO pgsyncd.status (task_id, phase, progress_pct, structure_pct, data_pct, index_pct, tables_done,
-	tables_total, rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, lag_bytes, source_lsn, received_lsn, applied_lsn,
-	confirmed_lsn, slot_wal_bytes, rows_applied, transactions_applied, rows_per_s, conflicts, ddls)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+	tables_total, rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, received_lsn, applied_lsn,
+	confirmed_lsn, rows_applied, transactions_applied, rows_per_s, conflicts, ddls)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 	ON CONFLICT (task_id) DO UPDATE SET (phase, progress_pct, structure_pct, data_pct, index_pct, tables_done, tables_total,
-	rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, lag_bytes, source_lsn, received_lsn, applied_lsn, confirmed_lsn,
-	slot_wal_bytes, rows_applied, transactions_applied, rows_per_s, conflicts, ddls, updated_at)
+	rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, received_lsn, applied_lsn, confirmed_lsn,
+	rows_applied, transactions_applied, rows_per_s, conflicts, ddls, updated_at)
 	= (excluded.phase, excluded.progress_pct, excluded.structure_pct, excluded.data_pct, excluded.index_pct,
 	excluded.tables_done, excluded.tables_total, excluded.rows_copied, excluded.bytes_copied, excluded.copy_bytes_per_s,
-	excluded.eta_s, excluded.delay_ms, excluded.lag_bytes, excluded.source_lsn, excluded.received_lsn, excluded.applied_lsn,
-	excluded.confirmed_lsn, excluded.slot_wal_bytes, excluded.rows_applied, excluded.transactions_applied, excluded.rows_per_s,
+	excluded.eta_s, excluded.delay_ms, excluded.received_lsn, excluded.applied_lsn,
+	excluded.confirmed_lsn, excluded.rows_applied, excluded.transactions_applied, excluded.rows_per_s,
 	excluded.conflicts, excluded.ddls, now())`
 
 // SaveStatus replaces the live figures of a task. ErrNotFound if the task is gone.
 func (c *Catalog) SaveStatus(ctx context.Context, id string, s Status) error {
 	_, err := c.pool.Exec(ctx, saveStatus, id, s.Phase, percent(s.ProgressPct), percent(s.StructurePct), percent(s.DataPct),
 		percent(s.IndexPct), s.TablesDone, s.TablesTotal, s.RowsCopied, s.BytesCopied, s.CopyBytesPerS, s.EtaS, s.DelayMs,
-		s.LagBytes, s.SourceLSN, s.ReceivedLSN, s.AppliedLSN, s.ConfirmedLSN, s.SlotWALBytes, s.RowsApplied,
-		s.TransactionsApplied, finite(s.RowsPerS), s.Conflicts, s.DDLs)
+		s.ReceivedLSN, s.AppliedLSN, s.ConfirmedLSN, s.RowsApplied, s.TransactionsApplied, finite(s.RowsPerS), s.Conflicts, s.DDLs)
 	if err != nil {
 		return fmt.Errorf("save status of task %s: %w", id, meaning(err))
 	}
@@ -123,8 +121,8 @@ func (c *Catalog) SaveStatus(ctx context.Context, id string, s Status) error {
 // Status returns the live figures of a task as last saved; all zero when none were.
 func (c *Catalog) Status(ctx context.Context, id string) (Status, error) {
 	rows, err := c.pool.Query(ctx, `SELECT phase, progress_pct, structure_pct, data_pct, index_pct, tables_done, tables_total,
-		rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, lag_bytes, source_lsn, received_lsn, applied_lsn, confirmed_lsn,
-		slot_wal_bytes, rows_applied, transactions_applied, rows_per_s, conflicts, ddls FROM pgsyncd.status WHERE task_id = $1`, id)
+		rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, received_lsn, applied_lsn, confirmed_lsn,
+		rows_applied, transactions_applied, rows_per_s, conflicts, ddls FROM pgsyncd.status WHERE task_id = $1`, id)
 	if err != nil {
 		return Status{}, fmt.Errorf("status of task %s: %w", id, err)
 	}
@@ -250,7 +248,7 @@ func jsonArray(rows any) (string, error) {
 // ClearProgress forgets the live figures, tables, objects and accounts of a task that begins anew.
 func (c *Catalog) ClearProgress(ctx context.Context, id string) error {
 	err := c.inTx(ctx, func(tx pgx.Tx) error {
-		for _, table := range []string{"status", "task_table", "task_object", "task_account"} {
+		for _, table := range []string{"status", "slot", "task_table", "task_object", "task_account"} {
 			if _, err := tx.Exec(ctx, "DELETE FROM "+pgx.Identifier{"pgsyncd", table}.Sanitize()+" WHERE task_id = $1", id); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -25,6 +26,8 @@ func fillAll(t *testing.T, c *Catalog, task Task) {
 		c.SaveObjects(ctx, task.ID, []ObjectStatus{{Type: "VIEW", SourceName: "v", State: "done"}}),
 		c.SavePrechecks(ctx, task.ID, []PrecheckRow{{Item: "i", Result: "passed"}}),
 		c.AddConflicts(ctx, task.ID, []Conflict{{Time: time.Now(), Table: "t"}}),
+		c.AddMetric(ctx, task.ID, Metric{Time: time.Now()}),
+		c.SaveSlot(ctx, task.ID, Slot{SourceLSN: "0/1"}),
 		c.SaveLeftovers(ctx, task.ID, task.Name, []Leftover{{Side: "source", Kind: "slot", Name: "s"}}),
 		c.Log(ctx, task.Name, LevelInfo, "test", "filled", ""),
 		c.SaveCompareTable(ctx, CompareTable{RunID: run, SourceTable: "t", Result: "equal"}),
@@ -57,11 +60,11 @@ func TestStatus(t *testing.T) {
 		{nil, "full synchronization - 0.00 0 - - f - 0.0", "full synchronization [....................] 0.0 % 0 bytes/s -"},
 		{
 			&Status{Phase: "data", ProgressPct: 45.2, TablesDone: 3, CopyBytesPerS: 12 << 20, EtaS: ptr(int64(3700)), DelayMs: ptr(int64(5000))},
-			"full synchronization data 45.20 3 3700 5000 f - 0.0", "data [#########...........] 45.2 % 12 MB/s 01:01:40",
+			"full synchronization data 45.20 3 3700 - f - 0.0", "data [#########...........] 45.2 % 12 MB/s 01:01:40",
 		},
 		{
 			&Status{ProgressPct: 100, DelayMs: ptr(int64(5001)), AppliedLSN: "0/16B3748", RowsPerS: 12.34},
-			"full synchronization - 100.00 0 - 5001 t 0/16B3748 12.3", "full synchronization [####################] 100.0 % 0 bytes/s -",
+			"full synchronization - 100.00 0 - - f 0/16B3748 0.0", "full synchronization [####################] 100.0 % 0 bytes/s -",
 		},
 		{
 			&Status{ProgressPct: math.Inf(1), DataPct: math.NaN(), RowsPerS: math.NaN()},
@@ -90,8 +93,14 @@ func TestStatus(t *testing.T) {
 	fire(t, c, task.ID, EventResume, Change{})
 	fire(t, c, task.ID, EventFullBegun, Change{})
 	fire(t, c, task.ID, EventIncrementalBegun, Change{})
-	if err := c.SaveStatus(t.Context(), task.ID, Status{Phase: "stream", ProgressPct: 100, RowsPerS: 4321}); err != nil {
-		t.Fatal(err)
+	for delay, exceeded := range map[int64]string{5000: "f", 5001: "t"} {
+		if err := c.SaveStatus(t.Context(), task.ID, Status{Phase: "stream", ProgressPct: 100, RowsPerS: 4321, DelayMs: &delay}); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("incremental synchronization stream 100.00 0 - %d %s - 4321.0", delay, exceeded)
+		if diff := cmp.Diff(want, view()); diff != "" {
+			t.Error(diff)
+		}
 	}
 	if diff := cmp.Diff("stream [####################] 100.0 % 4321 rows/s -", progress()); diff != "" {
 		t.Error(diff)
@@ -100,6 +109,9 @@ func TestStatus(t *testing.T) {
 	fire(t, c, task.ID, EventFailedIncremental, Change{Error: "cut off"})
 	if got := query(t, c.pool, `SELECT phase FROM sync.sync_progress`)[0]; got != string(StateIncrementalFailed) {
 		t.Errorf("a failed task shows phase %q", got)
+	}
+	if diff := cmp.Diff("incremental synchronization failed - 100.00 0 - - f - 0.0", view()); diff != "" {
+		t.Errorf("of a failed task: %s", diff)
 	}
 }
 
@@ -260,7 +272,7 @@ func TestPrune(t *testing.T) {
 	fillAll(t, c, drops)
 	for _, sql := range []string{
 		"UPDATE pgsyncd.log SET time = now() - interval '3 days'", "UPDATE pgsyncd.conflict SET time = now() - interval '3 days'",
-		"UPDATE pgsyncd.option_history SET time = now() - interval '3 days'",
+		"UPDATE pgsyncd.option_history SET time = now() - interval '3 days'", "UPDATE pgsyncd.metric SET time = now() - interval '3 days'",
 		"UPDATE pgsyncd.compare_run SET state = 'finished', finished_at = now() - interval '3 days'",
 	} {
 		if _, err := c.pool.Exec(t.Context(), sql); err != nil {
@@ -270,7 +282,7 @@ func TestPrune(t *testing.T) {
 	if err := c.Prune(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, view := range []string{"sync_log", "sync_conflicts", "sync_parameter_history", "sync_compares", "sync_compare_tables"} {
+	for _, view := range []string{"sync_log", "sync_conflicts", "sync_metrics", "sync_parameter_history", "sync_compares", "sync_compare_tables"} {
 		if diff := cmp.Diff([]string{"keeps"}, query(t, c.pool, "SELECT DISTINCT task FROM sync."+view)); diff != "" {
 			t.Errorf("%s: %s", view, diff)
 		}

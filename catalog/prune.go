@@ -13,6 +13,7 @@ var pruned = []string{
 	`DELETE FROM pgsyncd.log l USING pgsyncd.task t WHERE t.id = l.task_id AND l.time < now() - t.history_retention`,
 	`DELETE FROM pgsyncd.log WHERE task_id IS NULL AND time < now() - interval '30 days'`,
 	`DELETE FROM pgsyncd.conflict c USING pgsyncd.task t WHERE t.id = c.task_id AND c.time < now() - t.history_retention`,
+	`DELETE FROM pgsyncd.metric m USING pgsyncd.task t WHERE t.id = m.task_id AND m.time < now() - t.history_retention`,
 	`DELETE FROM pgsyncd.option_history h USING pgsyncd.task t WHERE t.id = h.task_id AND h.time < now() - t.history_retention`,
 	`DELETE FROM pgsyncd.compare_run r USING pgsyncd.task t WHERE t.id = r.task_id
 		AND r.finished_at < now() - t.history_retention`,

@@ -158,6 +158,13 @@ var Transitions = []Transition{
 	{From: StateFault, Event: EventFailedFull, To: StateFullFailed, Desired: DesiredNone},
 	{From: StateFault, Event: EventFailedIncremental, To: StateIncrementalFailed, Desired: DesiredNone},
 
+	// What happens on the source can take a task that stands still from one that may be resumed to one that must begin anew.
+	{From: StatePaused, Event: EventFailedFull, To: StateFullFailed},
+	{From: StatePaused, Event: EventFailedIncremental, To: StateIncrementalFailed},
+	{From: StateFullFailed, Event: EventFailedFull, To: StateFullFailed},
+	{From: StateIncrementalFailed, Event: EventFailedIncremental, To: StateIncrementalFailed},
+	{From: StateStoppingFailed, Event: EventStopFailed, To: StateStoppingFailed},
+
 	// Pause: the operator's wish first, then the runner's word that it holds still.
 	{From: StateStarting, Event: EventPause, To: StateStarting, Desired: DesiredPause},
 	{From: StateFull, Event: EventPause, To: StateFull, Desired: DesiredPause},

@@ -13,16 +13,20 @@ var documented = map[string]string{
 	"sync_tasks": "task mode scope source destination state description start_at created_at created_by options tags accounts flow",
 	"sync_status": "task state phase progress_pct structure_pct data_pct index_pct tables_done tables_total rows_copied " +
 		"bytes_copied copy_bytes_per_s eta_s delay_ms delay_exceeded lag_bytes source_lsn received_lsn applied_lsn confirmed_lsn " +
-		"slot_wal_bytes rows_applied transactions_applied rows_per_s conflicts ddls retries error error_detail error_hint since updated_at",
+		"slot_wal_bytes rows_applied transactions_applied rows_per_s conflicts ddls retries error error_detail error_hint since updated_at " +
+		"slot_wal_limit_bytes slot_wal_eta_s",
 	"sync_progress": "task phase bar rate eta",
 	"sync_tables": "task source_schema source_table destination_schema destination_table state rows_estimated rows_copied " +
 		"bytes_copied inserts updates deletes truncates copy_lsn error started_at finished_at rows_ignored",
-	"sync_objects":           "task type source_name destination_name state statement error",
-	"sync_mappings":          "task kind source_name destination_name",
-	"sync_accounts":          "task role synchronized remarks",
-	"sync_prechecks":         "task run_at category item result found suggestion confirmed",
-	"sync_log":               "time task level event message detail",
-	"sync_conflicts":         "time task table kind key source_row destination_row lsn action",
+	"sync_objects":   "task type source_name destination_name state statement error",
+	"sync_mappings":  "task kind source_name destination_name",
+	"sync_accounts":  "task role synchronized remarks",
+	"sync_prechecks": "task run_at category item result found suggestion confirmed",
+	"sync_log":       "time task level event message detail",
+	"sync_conflicts": "time task table kind key source_row destination_row lsn action",
+	"sync_metrics": "time task extract_bytes_per_s extract_rows_per_s extract_latency_ms apply_bytes_per_s apply_rows_per_s " +
+		"apply_transactions_per_s apply_ddls_per_s delay_ms lag_bytes slot_wal_bytes apply_execute_ms apply_commit_ms apply_state workers " +
+		"cpu_pct memory_bytes disk_bytes net_in_bytes_per_s net_out_bytes_per_s",
 	"sync_parameters":        "task option value default_value changeable_now description",
 	"sync_parameter_history": "time task option old_value new_value changed_by",
 	"sync_compares": "run_id task type schedule state tables_total tables_done tables_different rows_different lsn started_at " +

@@ -84,8 +84,8 @@ func (w *watcher) summary() string {
 	if w.status.Phase != "" && (w.task.State == catalog.StateFull || w.task.State == catalog.StateIncremental) {
 		text += fmt.Sprintf(", phase %q, %.1f %%", w.status.Phase, w.status.ProgressPct)
 	}
-	if w.status.LagBytes != nil {
-		text += fmt.Sprintf(", %d bytes behind", *w.status.LagBytes)
+	if target, now := max(w.target, w.stmt.LSN), applied(w.status); now > 0 && target > now {
+		text += fmt.Sprintf(", %d bytes of WAL to go", target-now)
 	}
 	return text + "."
 }

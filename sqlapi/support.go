@@ -49,10 +49,8 @@ func supportedCreate(c *CreateTask) error {
 
 // notYet are the options, or values of options, that have no effect in this version. The empty text stands for any value.
 var notYet = map[string]string{
-	"sync_ddl":        "true",
-	"apply_workers":   "",
-	"max_slot_wal":    "",
-	"on_max_slot_wal": "",
+	"sync_ddl":      "true",
+	"apply_workers": "",
 }
 
 func supportedOptions(options map[string]string) error {

@@ -109,7 +109,6 @@ func TestRefusedStatements(t *testing.T) {
 	other := strings.Replace(create, "%[1]s", l.task+"x", 1)
 	for _, clause := range []string{
 		"MODE INCREMENTAL", "WITH (sync_ddl = true)", "WITH (apply_workers = 2)",
-		"WITH (max_slot_wal = '1 GB')", "WITH (on_max_slot_wal = 'fail')",
 	} {
 		if e := l.refused("0A000", other+clause); e.Message == "" {
 			t.Error("no message for " + clause)

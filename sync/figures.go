@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/fullcopy"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/schema"
@@ -30,10 +31,22 @@ type figures struct {
 	progress incremental.Progress
 	baseRows int64 // applied by earlier streams
 	baseTxns int64
+	streams  bool          // a stream runs and has shown life
 	walEnd   pglogrepl.LSN // of the source, when it was last looked at
+	retained *int64        // WAL by the slot, at that time
 	worked   int64         // grows with every piece of work done for the first time
 	rows     speed
 	copying  copying
+	late     lateness
+	minute   minute
+	workers  int // connections that copy or apply
+
+	meter   incremental.Meter // of all streams of this runner
+	traffic endpoint.Traffic
+
+	// Used by who writes the figures, one at a time:
+	delayAlarm  alarm
+	delayBefore *int64 // that an earlier runner has seen at last
 }
 
 type objectKey struct{ typ, name string }
@@ -51,12 +64,25 @@ func newFigures(st catalog.Status, tables []catalog.TableStatus) *figures {
 	f := &figures{
 		st: st, tables: map[schema.Name]*tableFigure{}, objects: map[objectKey]catalog.ObjectStatus{},
 		created: map[objectKey]bool{}, alive: make(chan struct{}),
-		baseRows: st.RowsApplied, baseTxns: st.TransactionsApplied,
+		baseRows: st.RowsApplied, baseTxns: st.TransactionsApplied, delayBefore: st.DelayMs,
 	}
+	f.minute.since, f.minute.before = time.Now(), f.totals()
 	for _, t := range tables {
 		f.tables[schema.Name{Schema: t.SourceSchema, Name: t.SourceTable}] = &tableFigure{TableStatus: t}
 	}
 	return f
+}
+
+// streaming notes whether a stream is there.
+func (f *figures) streaming(there bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.alive:
+		f.streams = there
+	default:
+		f.streams = false
+	}
 }
 
 // silence makes awaitLife wait for a new sign of life.
@@ -246,32 +272,22 @@ func (f *figures) Phase(name string, done, total int) {
 	f.touch()
 }
 
-// source takes what was seen of the source's WAL.
-func (f *figures) source(end pglogrepl.LSN, confirmed *pglogrepl.LSN, retained *int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.walEnd, f.st.SourceLSN, f.st.SlotWALBytes = end, lsnText(end), retained
-	if confirmed != nil {
-		f.st.ConfirmedLSN = lsnText(*confirmed)
-	}
-	f.changed = true
-}
-
 // status derives what depends on time and returns all figures, and whether they differ from those returned last.
 func (f *figures) status(now time.Time) (catalog.Status, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before := f.st
 	f.sumTables(now)
-	if f.st.Phase == phaseNameIncremental && f.progress.Applied > 0 {
+	f.st.DelayMs = nil
+	if f.st.Phase == phaseNameIncremental {
 		f.st.RowsPerS = f.rows.per(float64(f.st.RowsApplied), now)
-		delay := f.delay(now).Milliseconds()
-		f.st.DelayMs = &delay
-	}
-	f.st.LagBytes = nil
-	if f.progress.Applied > 0 && f.walEnd > 0 {
-		lag := max(int64(f.walEnd)-int64(f.progress.Applied), 0)
-		f.st.LagBytes = &lag
+		if delay := f.delay(now); delay != nil {
+			ms := delay.Milliseconds()
+			f.st.DelayMs = &ms
+			if f.minute.delay == nil || *f.minute.delay < ms {
+				f.minute.delay = &ms
+			}
+		}
 	}
 	changed := f.changed || before.RowsPerS != f.st.RowsPerS || before.DelayMs == nil != (f.st.DelayMs == nil) ||
 		before.DelayMs != nil && *before.DelayMs != *f.st.DelayMs || before.CopyBytesPerS != f.st.CopyBytesPerS

@@ -67,9 +67,8 @@ func (r *runner) forceSource(ctx context.Context) ([]schema.Sequence, error) {
 	} else {
 		sequences = append([]schema.Sequence{}, inv.Sequences...)
 	}
-	if _, err := src.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend((pg_catalog.to_json(s) ->> 'active_pid')::int)
-		FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1 AND pg_catalog.to_json(s) ->> 'active_pid' IS NOT NULL`, r.notes.Slot); err != nil {
-		return sequences, fmt.Errorf("end the walsender of slot %s: %w", r.notes.Slot, err)
+	if err := endSlotHolder(ctx, src, r.notes.Slot); err != nil {
+		return sequences, err
 	}
 	if err := dropSlot(ctx, src, r.notes.Slot); err != nil {
 		return sequences, err

@@ -3,15 +3,11 @@ package sync
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/schema"
 )
-
-// idleAfter is how long after its last transaction a stream that is caught up shows no delay.
-const idleAfter = 2 * time.Second
 
 // reporter hands what a stream tells to the figures and conflicts to the catalog.
 type reporter struct{ *runner }
@@ -77,15 +73,4 @@ func (f *figures) conflicts(n int) {
 	defer f.mu.Unlock()
 	f.st.Conflicts += int64(n)
 	f.changed = true
-}
-
-// delay is the time a commit of the source takes to the destination; nothing is delayed where nothing waits.
-func (f *figures) delay(now time.Time) time.Duration {
-	switch {
-	case f.progress.CaughtUp && now.Sub(f.progress.CommitTime) > idleAfter+f.progress.Delay:
-		return 0
-	case !f.progress.CaughtUp && !f.progress.CommitTime.IsZero():
-		return max(f.progress.Delay, now.Sub(f.progress.CommitTime))
-	}
-	return f.progress.Delay
 }

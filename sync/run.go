@@ -131,6 +131,7 @@ func (r *runner) copy(ctx context.Context) error {
 		slot, publication = "", ""
 	}
 	r.figures.silence()
+	r.figures.employ(workers(r.options.CopyWorkers))
 	g, copying := errgroup.WithContext(ctx)
 	done := make(chan struct{})
 	cfg := fullcopy.Config{
@@ -187,6 +188,9 @@ func workers(asked catalog.Count) int {
 	return min(max(runtime.NumCPU(), 2), 8)
 }
 
+// applyWorkers is the number asked for, or one.
+func applyWorkers(asked catalog.Count) int { return max(int(asked), 1) }
+
 // finishFull ends a task that has no stream.
 func (r *runner) finishFull(ctx context.Context) error {
 	switch r.task.State {
@@ -219,7 +223,6 @@ func (r *runner) follow(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	done := make(chan struct{})
 	g.Go(func() error { defer close(done); return st.Run(ctx) })
-	g.Go(func() error { r.watchSource(ctx); return nil })
 	r.stream.Store(st)
 	defer r.stream.Store(nil)
 	if r.figures.awaitLife(ctx, done) {
@@ -243,6 +246,7 @@ func (r *runner) follow(ctx context.Context) error {
 
 func (r *runner) newStream() (*incremental.Stream, error) {
 	r.figures.silence()
+	r.figures.employ(applyWorkers(r.options.ApplyWorkers))
 	return incremental.New(incremental.Config{
 		Task:        r.task.ID,
 		Source:      r.source,
@@ -254,6 +258,7 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Policy:      r.options.ConflictPolicy,
 		Append:      r.appends(),
 		Heartbeat:   r.options.HeartbeatInterval,
+		Meter:       &r.figures.meter,
 		Report:      reporter{r},
 		Logger:      r.log,
 	})

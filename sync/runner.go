@@ -90,6 +90,9 @@ func (r *runner) open() (err error) {
 	if r.destination, err = endpoint.Parse(r.task.Destination.Reveal(), o); err != nil {
 		return fmt.Errorf("destination of task %s: %w", r.task.Name, err)
 	}
+	if r.figures != nil {
+		r.source, r.destination = r.source.Metered(&r.figures.traffic), r.destination.Metered(&r.figures.traffic)
+	}
 	return nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/sync/errgroup"
 )
 
 // stop ends a task in good order: everything the source has committed until now is brought to the destination, then the
@@ -102,11 +101,7 @@ func (r *runner) streamTo(ctx context.Context, lsn pglogrepl.LSN) error {
 	st.StopAt(lsn)
 	r.stream.Store(st)
 	defer r.stream.Store(nil)
-	ctx, cancel := context.WithCancel(ctx)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { defer cancel(); return st.Run(ctx) })
-	g.Go(func() error { r.watchSource(ctx); return nil })
-	return g.Wait()
+	return st.Run(ctx)
 }
 
 // cleanSource carries the sequences over and removes slot and publication. Every step may be repeated.

@@ -20,6 +20,7 @@ import (
 // Config is what a Supervisor needs.
 type Config struct {
 	Catalog     *catalog.Catalog
+	DataDir     string        // what the daemon takes of the disk is measured there; empty: it is not
 	WorkDir     string        // for files that live as long as a run: dumps, password files
 	ConnInfoDir string        // where files named by endpoints may lie
 	Poll        time.Duration // how often desired states are read without being woken; default 1 s
@@ -51,9 +52,10 @@ type Supervisor struct {
 
 	mu      sync.Mutex
 	runners map[string]*runner // by task id; written by Run's goroutine only
+	watches map[string]*slotWatch
 
-	states   changes    // of tasks
 	flushing sync.Mutex // one write of the live figures at a time
+	usage    usage
 }
 
 // New returns a supervisor that does nothing before Run.
@@ -61,7 +63,7 @@ func New(cfg Config) (*Supervisor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Supervisor{cfg: cfg, wake: make(chan struct{}, 1), runners: map[string]*runner{}}, nil
+	return &Supervisor{cfg: cfg, wake: make(chan struct{}, 1), runners: map[string]*runner{}, watches: map[string]*slotWatch{}, usage: usage{dir: cfg.DataDir}}, nil
 }
 
 // Wake makes the supervisor read the desired states now.
@@ -71,9 +73,6 @@ func (s *Supervisor) Wake() {
 	default:
 	}
 }
-
-// Changed returns a channel that is closed when one of the tasks that run here gets into another state.
-func (s *Supervisor) Changed() <-chan struct{} { return s.states.wait() }
 
 // errDaemonStops is the cause with which runners end when the daemon does; their tasks go on at its next start.
 var errDaemonStops = errors.New("the daemon is shutting down")
@@ -133,6 +132,7 @@ func (s *Supervisor) reconcile(ctx, base context.Context, g *errgroup.Group) err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.watchSlots(base, g, tasks)
 	for id, r := range s.runners {
 		t := byID[id] // of a task that is gone the zero value, without a duty
 		switch d := dutyOf(t.State, t.Desired); {
@@ -209,6 +209,7 @@ func (s *Supervisor) launch(base context.Context, g *errgroup.Group, t catalog.T
 		// Its last figures; the next runner of the task goes on from them.
 		settled, done := settle(ctx)
 		defer done()
+		f.close()
 		s.flush(settled, r)
 		return nil
 	})
@@ -281,7 +282,9 @@ func (s *Supervisor) flush(ctx context.Context, runners ...*runner) {
 
 // flush writes this runner's figures if they changed.
 func (r *runner) flush(ctx context.Context) error {
-	status, changed := r.figures.status(time.Now())
+	now := time.Now()
+	r.figures.streaming(r.stream.Load() != nil)
+	status, changed := r.figures.status(now)
 	tables, objects := r.figures.changedTables(), r.figures.changedObjects()
 	var err error
 	if changed {
@@ -295,6 +298,8 @@ func (r *runner) flush(ctx context.Context) error {
 	}
 	if err != nil {
 		r.figures.keep(tables, objects)
+		return err
 	}
-	return err
+	r.watchDelay(ctx, status)
+	return r.addMetric(ctx, now)
 }
