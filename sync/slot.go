@@ -221,6 +221,7 @@ func (w *slotWatch) failTask(ctx context.Context, q *runner, retained int64) err
 	if _, err := w.cfg.Catalog.Fire(settled, q.id, ev, ch); err != nil {
 		return err
 	}
+	w.states.announce()
 	w.Wake() // the runner has nothing to do any more
 	return nil
 }

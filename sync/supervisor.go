@@ -54,6 +54,7 @@ type Supervisor struct {
 	runners map[string]*runner // by task id; written by Run's goroutine only
 	watches map[string]*slotWatch
 
+	states   changes    // of tasks
 	flushing sync.Mutex // one write of the live figures at a time
 	usage    usage
 }
@@ -73,6 +74,9 @@ func (s *Supervisor) Wake() {
 	default:
 	}
 }
+
+// Changed returns a channel that is closed when one of the tasks that run here gets into another state.
+func (s *Supervisor) Changed() <-chan struct{} { return s.states.wait() }
 
 // errDaemonStops is the cause with which runners end when the daemon does; their tasks go on at its next start.
 var errDaemonStops = errors.New("the daemon is shutting down")
