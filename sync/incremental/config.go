@@ -30,6 +30,7 @@ const (
 const (
 	defaultBatchBytes = 16 << 20
 	defaultHeartbeat  = 10 * time.Second
+	defaultWorkers    = 2
 	defaultReserve    = 512 << 20
 )
 
@@ -45,7 +46,9 @@ type Config struct {
 	Policy      string        // default PolicyError
 	Append      bool          // tables that the task did not create had rows of others before: TRUNCATE is refused there
 	Heartbeat   time.Duration // default 10 s; write to the source's WAL when nothing came for so long
-	BatchBytes  int           // default 16 MiB; decoded changes held in the queue, and again in the batch being applied
+	BatchBytes  int           // default 16 MiB; decoded changes held in the queue, and again in each batch being applied
+	Workers     int           // default 2; connections that apply batches of a backlog side by side; 1: no such batches
+	Drain       Drain         // when a backlog is read another way
 	Meter       *Meter        // default: one of its own; counts what the stream does
 	Report      Reporter      // required: conflicts must be recorded
 	Logger      *slog.Logger  // default: none
@@ -68,6 +71,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.BatchBytes == 0 {
 		c.BatchBytes = defaultBatchBytes
+	}
+	c.Drain = c.Drain.withDefaults()
+	if c.Workers == 0 {
+		c.Workers = defaultWorkers
 	}
 	if c.Meter == nil {
 		c.Meter = new(Meter)
@@ -97,6 +104,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("stream: Heartbeat is negative: %s", c.Heartbeat)
 	case c.BatchBytes < 0:
 		return c, fmt.Errorf("stream: BatchBytes is negative: %d", c.BatchBytes)
+	case c.Workers < 0:
+		return c, fmt.Errorf("stream: Workers is negative: %d", c.Workers)
+	case c.Drain.After < 0 || c.Drain.Changes < 0:
+		return c, fmt.Errorf("stream: Drain is negative: after %s, changes %d", c.Drain.After, c.Drain.Changes)
 	case c.SpillReserve < 0:
 		return c, fmt.Errorf("stream: SpillReserve is negative: %d", c.SpillReserve)
 	}
@@ -107,8 +118,8 @@ func (c Config) withDefaults() (Config, error) {
 	return c, fmt.Errorf("stream: Policy %q is none of error, ignore, overwrite", c.Policy)
 }
 
-// Reporter takes what a stream tells about itself. Progress and Table must not block; they are called from the goroutine
-// that applies.
+// Reporter takes what a stream tells about itself. Progress and Table must not block. Its methods are called one at a time, by the
+// goroutine that commits.
 type Reporter interface {
 	// Progress is called after every commit in the destination, and when positions move on an idle stream.
 	Progress(Progress)
@@ -131,6 +142,7 @@ type Progress struct {
 	Rows         int64         // changes applied since Run
 	Conflicts    int64         // recorded since Run
 	Replays      int64         // batches that the quick way did not fit, since Run
+	Drained      int64         // messages that were read from copies of the slot, since Run
 	CaughtUp     bool          // nothing that was received waits to be applied
 }
 

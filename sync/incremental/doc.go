@@ -4,7 +4,7 @@
 //	             ▲ status                                            └── replay (exact path)      │
 //	             └──────────────────────────── confirmed position ◄─────────────────────────────────┘
 //
-// link.go receives and answers, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, spilldecode.go and
+// link.go receives and answers, drain.go reads a backlog another way (draincopy.go), intake.go is where both ways meet, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, spilldecode.go and
 // spill.go keep the transactions that pgoutput sends before they have committed, queue.go holds the events, apply.go assembles whole transactions and
 // owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
 // replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go and under which names,
@@ -48,6 +48,15 @@
 //     again, from the beginning, all of each transaction whose commit record starts at or after P.
 //   - Stream Commit alone makes such a transaction one to be applied. Its end is put into the queue only when its file was read to the
 //     end and is found to hold what was written, so damage to it, or a part that is missing, ends the stream before anything is committed.
+//   - A backlog may come from a temporary copy of the slot instead (drain.go). It is made while a walsender holds the slot, and moved to
+//     where the walsender was left between two transactions: a position before which all that committed has been put into the queue, and
+//     nothing else has. The copy cannot be moved back, so if that succeeds it had not passed the position, and it brings what the walsender
+//     would have brought next. Nobody else can use it. Each call returns whole transactions and leaves the copy at a position
+//     before which all commits have been returned; there the next call goes on, and in the end a new walsender. The copy is read ahead of
+//     P. The slot is not: it learns of P from the walsender that holds it, which is not read meanwhile. When that walsender ends, the
+//     slot is free for a moment, and moved to P, which is not beyond what any owner has in the destination; the new walsender acquires
+//     it and it is looked at like at a start. Whoever replaced it has been noticed, or has left it at or before P. The copy goes with
+//     its session, whatever ends that, and then what came from it beyond P comes again from the slot.
 //   - A copied table shows exactly the commits whose record starts before the position of its snapshot: those are skipped for
 //     that table, all others applied.
 //
@@ -87,14 +96,15 @@
 //
 // # Goroutines
 //
-// Run has four, and awaits them: receive (reads and decodes; waits only for room in the queue, and with test_decoding now and
-// then for the source's catalogs), report (status messages; waits
-// for nobody, so the source is answered however long the applier takes), heartbeat, and the applier in run.
+// Run has three, and awaits them: feed, heartbeat, and the applier in run. Feed has two for each walsender: read (receives and decodes, or
+// drains; waits only for room in the queue, for rows of the copy of the slot, and with test_decoding now and then for the source's
+// catalogs), and report (status messages; waits for nobody, so the source is answered however long the applier takes).
 //
 // # Memory
 //
 // Decoded changes take at most twice BatchBytes: the queue, and the batch being applied. Transactions in progress are in files, and take two
-// buffers in all, however large and many they are. Parameters of set statements take up to
+// buffers in all, however large and many they are. What a call for a backlog returns is kept by the source and read as there is room.
+// Parameters of set statements take up to
 // as much again. A single value counts in full, whatever its size.
 //
 // # Failure

@@ -71,10 +71,13 @@ func setupIn(t *testing.T, src, dst *testenv.Cluster, srcDB, dstDB, ddl string) 
 		SpillDir:    t.TempDir(),
 		Report:      l.report,
 	}
-	if src.VersionNum() < 100000 || strings.HasPrefix(t.Name(), byTestDecoding) || strings.HasPrefix(t.Name(), "TestVersionsTestDecoding/") {
+	if src.VersionNum() < 100000 || strings.Contains(t.Name(), "TestDecoding/") {
 		l.cfg.Plugin, l.cfg.Publication = incremental.PluginTestDecoding, ""
 	} else {
 		l.cfg.Plugin = incremental.PluginPgoutput
+	}
+	if strings.HasPrefix(t.Name(), drained) {
+		l.cfg.Drain = incremental.Drain{Above: 1, After: time.Nanosecond, Changes: 10}
 	}
 	if testing.Verbose() {
 		l.cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))

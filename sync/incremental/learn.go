@@ -219,8 +219,8 @@ func (d *testDecoding) modifiers(ctx context.Context, oids, xids []uint32) (map[
 // checkModifiers makes sure, before a batch is committed, that the destination's columns still fit: of a table with modifiers there,
 // a new modifier in the source may have had values rounded or cut off. A stream that begins anew knows it.
 func (a *applier) checkModifiers(ctx context.Context, b *batch) error {
-	d, ok := a.src.link.decode.(*testDecoding)
-	if !ok {
+	d := a.src.lines
+	if d == nil {
 		return nil
 	}
 	relations := map[*relation]bool{}

@@ -8,8 +8,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
+
+	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -18,28 +21,31 @@ import (
 )
 
 const (
-	statusInterval = 10 * time.Second // at least so often the source hears from us, and is asked for an answer
+	statusInterval = 10 * time.Second // the source hears from us at least so often, and is asked for an answer
 	confirmDelay   = 200 * time.Millisecond
 	silenceLimit   = 3 * time.Minute // without a byte from the source the link counts as dead
 	closeTimeout   = 5 * time.Second
-	blockSize      = 64 << 10
 )
 
 // link is the replication connection after START_REPLICATION. One goroutine reads (receive), another writes (report);
 // neither waits for the other, so a source is answered however long the applier takes.
 type link struct {
-	conn    net.Conn
-	in      *pgproto3.Frontend
-	decode  decoder
-	meter   *Meter        // nil where what comes is not counted
-	urgent  chan struct{} // capacity 1: a status is wanted now
-	block   []byte        // unused rest of the block that messages are copied to
-	closing sync.Once
+	conn     net.Conn
+	frontend *pgproto3.Frontend
+	decode   decoder
+	in       *intake
+	interval time.Duration // the source hears from us at least so often
+	urgent   chan struct{} // capacity 1: a status is wanted now
+	closing  sync.Once
 }
 
 // startLink starts streaming from the slot at position from.
-func startLink(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogrepl.LSN, d decoder) (*link, error) {
-	options := pglogrepl.StartReplicationOptions{PluginArgs: d.options()}
+func startLink(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogrepl.LSN, d decoder, in *intake) (*link, error) {
+	var arguments []string // the replication grammar has no parameters
+	for pair := range slices.Chunk(d.options(), 2) {
+		arguments = append(arguments, pgx.Identifier{pair[0]}.Sanitize()+" "+schema.Literal(pair[1]))
+	}
+	options := pglogrepl.StartReplicationOptions{PluginArgs: arguments}
 	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{slot}.Sanitize(), from, options); err != nil {
 		return nil, fmt.Errorf("start replication from slot %s at %s: %w", slot, from, err)
 	}
@@ -47,11 +53,11 @@ func startLink(ctx context.Context, conn *pgconn.PgConn, slot string, from pglog
 	if err != nil {
 		return nil, fmt.Errorf("start replication from slot %s: %w", slot, err)
 	}
-	return &link{conn: hijacked.Conn, in: hijacked.Frontend, decode: d, urgent: make(chan struct{}, 1)}, nil
+	return &link{conn: hijacked.Conn, frontend: hijacked.Frontend, decode: d, in: in, interval: statusInterval, urgent: make(chan struct{}, 1)}, nil
 }
 
-// receive decodes what the source sends into q until ctx ends or the link fails.
-func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
+// receive feeds what the source sends until ctx ends, the link fails, or late says so after a transaction (errLate).
+func (l *link) receive(ctx context.Context, late func() bool) error {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		_ = l.conn.SetReadDeadline(time.Unix(1, 0))
@@ -62,21 +68,19 @@ func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
 			<-interrupted // the deadline is finish's to set from now on
 		}
 	}()
-	out := func(e event) error {
-		if e.kind == kindCommit {
-			p.update(func(p *Progress) { p.Received = max(p.Received, e.tx.end) })
-		}
-		return q.push(ctx, e)
-	}
 	var deadline time.Time
+	out := l.in.sink(ctx)
 	for {
 		if now := time.Now(); deadline.Sub(now) < silenceLimit/2 && ctx.Err() == nil {
 			deadline = now.Add(silenceLimit)
 			if err := l.conn.SetReadDeadline(deadline); err != nil {
 				return fmt.Errorf("receive from source: %w", err)
 			}
+			if ctx.Err() != nil { // the deadline that its end set may have been set before this one
+				return context.Cause(ctx)
+			}
 		}
-		message, err := l.in.Receive()
+		message, err := l.frontend.Receive()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -88,8 +92,12 @@ func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
 		}
 		switch m := message.(type) {
 		case *pgproto3.CopyData:
-			if err := l.copyData(ctx, m.Data, out, p); err != nil {
+			before := l.in.commits
+			if err := l.copyData(ctx, m.Data, out); err != nil {
 				return err
+			}
+			if l.in.commits > before && late() {
+				return errLate
 			}
 		case *pgproto3.ErrorResponse:
 			return fmt.Errorf("receive from source: %w", pgconn.ErrorResponseToPgError(m))
@@ -103,7 +111,7 @@ func (l *link) receive(ctx context.Context, q *queue, p *progress) error {
 }
 
 // copyData handles one message of the streaming replication protocol.
-func (l *link) copyData(ctx context.Context, data []byte, out func(event) error, p *progress) error {
+func (l *link) copyData(ctx context.Context, data []byte, out func(event) error) error {
 	switch {
 	case len(data) == 18 && data[0] == pglogrepl.PrimaryKeepaliveMessageByteID:
 		end := pglogrepl.LSN(binary.BigEndian.Uint64(data[1:]))
@@ -111,28 +119,12 @@ func (l *link) copyData(ctx context.Context, data []byte, out func(event) error,
 		if reply {
 			signal(l.urgent)
 		}
-		p.update(func(p *Progress) { p.Received = max(p.Received, end) })
 		l.decode.passed(end)
-		return out(event{kind: kindPosition, lsn: end, reply: reply, size: eventSize})
+		return l.in.position(ctx, end, reply)
 	case len(data) >= 25 && data[0] == pglogrepl.XLogDataByteID:
-		l.meter.receive(len(data) - 25)
-		return l.decode.decode(ctx, pglogrepl.LSN(binary.BigEndian.Uint64(data[1:])), l.keep(data[25:]), out)
+		return l.decode.decode(ctx, pglogrepl.LSN(binary.BigEndian.Uint64(data[1:])), l.in.keep(data[25:]), out)
 	}
 	return permanentf("receive from source: unknown replication message of %d bytes", len(data))
-}
-
-// keep copies a message out of the read buffer. Small ones share blocks.
-func (l *link) keep(data []byte) []byte {
-	if len(data) > blockSize/4 {
-		return append([]byte(nil), data...)
-	}
-	if len(l.block) < len(data) {
-		l.block = make([]byte, blockSize)
-	}
-	n := copy(l.block, data)
-	kept := l.block[:n:n]
-	l.block = l.block[n:]
-	return kept
 }
 
 // report tells the source what is durable: soon after that moved, at once when asked, and regularly.
@@ -142,7 +134,7 @@ func (l *link) report(ctx context.Context, p *progress) error {
 	var sent Progress
 	var last time.Time
 	for {
-		ask := time.Since(last) >= statusInterval
+		ask := time.Since(last) >= l.interval
 		now := p.read()
 		if ask || now.Confirmed != sent.Confirmed {
 			if err := l.status(now, ask); err != nil {
@@ -206,7 +198,7 @@ func (l *link) finish(p Progress) error {
 		return err
 	}
 	for {
-		message, err := l.in.Receive()
+		message, err := l.frontend.Receive()
 		if err != nil {
 			return fmt.Errorf("end stream: %w", err)
 		}

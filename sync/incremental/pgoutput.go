@@ -21,7 +21,7 @@ type decoder interface {
 	decode(ctx context.Context, at pglogrepl.LSN, data []byte, out func(event) error) error
 	// passed tells that everything which committed before a position has been decoded.
 	passed(at pglogrepl.LSN)
-	// options are the arguments of START_REPLICATION.
+	// options are names and values in turn, as the plugin takes them.
 	options() []string
 }
 
@@ -44,12 +44,11 @@ func newPgoutput(publication string, s *spill, c *counters) *pgoutput {
 }
 
 func (d *pgoutput) options() []string {
-	// the replication grammar has no parameters
-	names := "publication_names " + schema.Literal(pgx.Identifier{d.publication}.Sanitize())
+	names := pgx.Identifier{d.publication}.Sanitize()
 	if d.spill == nil {
-		return []string{"proto_version '1'", names}
+		return []string{"proto_version", "1", "publication_names", names}
 	}
-	return []string{"proto_version '2'", "streaming 'on'", names}
+	return []string{"proto_version", "2", "streaming", "on", "publication_names", names}
 }
 
 // passed has no meaning here: each message says all about its position itself.

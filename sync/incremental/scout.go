@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/ledger"
 
 	"github.com/jackc/pglogrepl"
 	"golang.org/x/sync/errgroup"
@@ -33,39 +33,31 @@ func (s *skimmer) decode(_ context.Context, at pglogrepl.LSN, data []byte, out f
 
 // scout reads ahead, without confirming anything, as far as tables were copied beyond the stream's position, which is the case
 // only after a copy was interrupted. It notes the last transaction before the position of each copy.
-func scout(ctx context.Context, cfg Config, dst *session, copied map[string]pglogrepl.LSN) ([]mark, error) {
+func scout(ctx context.Context, cfg Config, at ledger.Position, verbatim bool, copied map[string]pglogrepl.LSN) ([]mark, error) {
 	var marks []mark
 	for _, lsn := range slices.Compact(slices.Sorted(maps.Values(copied))) {
-		if lsn > dst.position.LSN {
+		if lsn > at.LSN {
 			marks = append(marks, mark{lsn: lsn})
 		}
 	}
 	if marks == nil {
 		return nil, nil
 	}
-	conn, err := cfg.Source.ConnectReplication(ctx, "pgsyncd "+cfg.Task+" stream")
+	conn, err := connectSender(ctx, cfg, at, verbatim)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { closeRaw(ctx, conn) }()
-	if err := sameSystem(ctx, conn, dst.position); err != nil {
-		return nil, err
-	}
-	if err := endpoint.Verbatim(ctx, conn, dst.pg); err != nil {
-		return nil, err
-	}
-	l, err := acquire(ctx, conn, cfg.Slot, dst.position.LSN, &skimmer{})
+	p := newProgress()
+	p.update(func(p *Progress) { p.Received, p.Applied, p.Confirmed = at.LSN, at.LSN, at.LSN })
+	q := newQueue(cfg.BatchBytes)
+	l, err := acquire(ctx, conn, cfg.Slot, at.LSN, &skimmer{}, &intake{queue: q, progress: p, fed: at.LSN})
 	if err != nil {
 		return nil, err
 	}
 	defer l.close()
-	p := newProgress()
-	p.update(func(p *Progress) {
-		p.Received, p.Applied, p.Confirmed = dst.position.LSN, dst.position.LSN, dst.position.LSN
-	})
-	q := newQueue(cfg.BatchBytes)
 	g, running := errgroup.WithContext(ctx)
-	g.Go(func() error { return l.receive(running, q, p) })
+	g.Go(func() error { return l.receive(running, func() bool { return false }) })
 	g.Go(func() error { return l.report(running, p) })
 	g.Go(func() error { return mind(running, q, l, marks) })
 	if err := g.Wait(); !errors.Is(err, errDrained) {

@@ -25,80 +25,123 @@ const (
 // source is the source's side of a running stream: the replication connection, and an ordinary one for everything that is
 // not replication.
 type source struct {
-	link    *link
-	queue   *queue
-	spill   *spill    // belongs to the decoder; nil where the source sends committed transactions only
-	control *pgx.Conn // belongs to the heartbeat once the stream runs
-	catalog *pgx.Conn // belongs to the decoder; nil with pgoutput
-	version int       // server_version_num
-	watch   *watcher  // likewise
+	cfg      Config
+	at       ledger.Position // where the stream began
+	counters *counters
+	queue    *queue
+	in       *intake
+	link     *link         // belongs to feed once the stream runs
+	spill    *spill        // belongs to the link's decoder; nil where the source sends committed transactions only
+	control  *pgx.Conn     // belongs to the heartbeat once the stream runs
+	catalog  *pgx.Conn     // belongs to the decoder; nil with pgoutput
+	lines    *testDecoding // nil with pgoutput
+	verbatim bool          // the encoding of text is not known
+	version  int           // server_version_num
+	interval time.Duration // between statuses
+	watch    *watcher      // likewise
+
+	// Of feed:
+	walEnd    pglogrepl.LSN // when it was looked at last
+	overtaken bool          // the walsender would send again what was fed
+	drainAt   time.Time     // not to be drained before
 }
 
 // openSource checks that the slot continues at the destination's position and starts streaming.
-func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *counters) (_ *source, err error) {
-	at := dst.position
+func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *counters, p *progress) (_ *source, err error) {
 	control, err := cfg.Source.Connect(ctx, "pgsyncd "+cfg.Task+" source")
 	if err != nil {
 		return nil, err
 	}
-	s := &source{control: control, queue: newQueue(cfg.BatchBytes), watch: w}
+	s := &source{cfg: cfg, at: dst.position, counters: c, queue: newQueue(cfg.BatchBytes), control: control, watch: w}
 	s.queue.meter = cfg.Meter
-	replication, err := cfg.Source.ConnectReplication(ctx, "pgsyncd "+cfg.Task+" stream")
+	s.in = &intake{queue: s.queue, progress: p, meter: cfg.Meter, fed: dst.position.LSN}
+	var sender *pgconn.PgConn
 	defer func() {
 		if err != nil {
 			s.close(ctx)
-			closeRaw(ctx, replication)
+			closeRaw(ctx, sender)
 		}
 	}()
+	// As in endpoint.Verbatim, which the sessions that come later cannot use: the applier has its session then.
+	s.verbatim = control.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" && dst.pg.ParameterStatus("server_encoding") == "SQL_ASCII"
+	if s.verbatim {
+		if err := endpoint.Verbatim(ctx, dst.pg); err != nil {
+			return nil, err
+		}
+	}
+	if sender, err = connectSender(ctx, cfg, s.at, s.verbatim); err != nil {
+		return nil, err
+	}
+	if err := s.inspect(ctx, c); err != nil {
+		return nil, err
+	}
+	if cfg.Plugin == PluginTestDecoding {
+		if err := s.readLines(ctx); err != nil {
+			return nil, err
+		}
+	}
+	d, err := s.begin()
 	if err != nil {
 		return nil, err
 	}
-	if err := sameSystem(ctx, replication, at); err != nil {
+	if s.link, err = acquire(ctx, sender, cfg.Slot, s.at.LSN, d, s.in); err != nil {
 		return nil, err
 	}
-	if err := endpoint.Verbatim(ctx, replication, dst.pg); err != nil {
-		return nil, err
-	}
-	if err := s.inspect(ctx, cfg, at, c); err != nil {
-		return nil, err
-	}
-	d, err := s.decoder(ctx, cfg, dst, c)
-	if err != nil {
-		return nil, err
-	}
-	if s.link, err = acquire(ctx, replication, cfg.Slot, at.LSN, d); err != nil {
-		return nil, err
-	}
-	s.link.meter = cfg.Meter
+	s.link.interval = s.interval
 	// Nobody can replace or move the slot any more, so this look is the one that counts.
-	return s, s.checkSlot(ctx, cfg, at)
+	return s, checkSlot(ctx, s.control, cfg, s.at)
 }
 
-// decoder makes the one for the slot's plugin.
-func (s *source) decoder(ctx context.Context, cfg Config, dst *session, c *counters) (decoder, error) {
-	if cfg.Plugin == PluginPgoutput {
-		if cfg.SpillDir != "" && s.version >= 140000 {
-			var err error
-			if s.spill, err = openSpill(cfg.SpillDir, cfg.Task, cfg.SpillReserve); err != nil {
-				return nil, err
-			}
-		}
-		return newPgoutput(cfg.Publication, s.spill, c), nil
-	}
-	marks, err := scout(ctx, cfg, dst, s.watch.copied)
+// connectSender opens a replication connection to the cluster that a position belongs to.
+func connectSender(ctx context.Context, cfg Config, at ledger.Position, verbatim bool) (*pgconn.PgConn, error) {
+	conn, err := cfg.Source.ConnectReplication(ctx, "pgsyncd "+cfg.Task+" stream")
 	if err != nil {
 		return nil, err
 	}
-	if s.catalog, err = cfg.Source.Connect(ctx, "pgsyncd "+cfg.Task+" catalog"); err != nil {
+	err = sameSystem(ctx, conn, at)
+	if err == nil && verbatim {
+		err = endpoint.Verbatim(ctx, conn)
+	}
+	if err != nil {
+		closeRaw(ctx, conn)
 		return nil, err
 	}
-	return newTestDecoding(ctx, s.catalog, s.version, dst.position.LSN, marks, c)
+	return conn, nil
+}
+
+// begin makes the decoder for a walsender that is to be started. What another one sent of transactions in progress, it sends again.
+func (s *source) begin() (decoder, error) {
+	if s.lines != nil {
+		return s.lines, nil
+	}
+	s.spill.close()
+	s.spill = nil
+	if s.cfg.SpillDir != "" && s.version >= 140000 {
+		var err error
+		if s.spill, err = openSpill(s.cfg.SpillDir, s.cfg.Task, s.cfg.SpillReserve); err != nil {
+			return nil, err
+		}
+	}
+	return newPgoutput(s.cfg.Publication, s.spill, s.counters), nil
+}
+
+// readLines prepares for test_decoding.
+func (s *source) readLines(ctx context.Context) error {
+	marks, err := scout(ctx, s.cfg, s.at, s.verbatim, s.watch.copied)
+	if err != nil {
+		return err
+	}
+	if s.catalog, err = s.cfg.Source.Connect(ctx, "pgsyncd "+s.cfg.Task+" catalog"); err != nil {
+		return err
+	}
+	s.lines, err = newTestDecoding(ctx, s.catalog, s.version, s.at.LSN, marks, s.counters)
+	return err
 }
 
 // acquire starts streaming as soon as nobody else holds the slot.
-func acquire(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogrepl.LSN, d decoder) (*link, error) {
+func acquire(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogrepl.LSN, d decoder, in *intake) (*link, error) {
 	for patience := time.Now().Add(slotPatience); ; {
-		l, err := startLink(ctx, conn, slot, from, d)
+		l, err := startLink(ctx, conn, slot, from, d, in)
 		if err == nil {
 			return l, nil
 		}
@@ -112,25 +155,30 @@ func acquire(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogre
 }
 
 // inspect reads what must be known before the stream starts.
-func (s *source) inspect(ctx context.Context, cfg Config, at ledger.Position, c *counters) error {
+func (s *source) inspect(ctx context.Context, c *counters) error {
 	before := time.Now()
 	var version string
 	var clock time.Time
-	if err := s.control.QueryRow(ctx, `SELECT current_setting('server_version_num'), clock_timestamp()`).Scan(&version, &clock); err != nil {
+	var timeout time.Duration // wal_sender_timeout
+	if err := s.control.QueryRow(ctx, `SELECT current_setting('server_version_num'), clock_timestamp(),
+		(SELECT setting::bigint * 1000000 FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout')`).Scan(&version, &clock, &timeout); err != nil {
 		return fmt.Errorf("look at source: %w", err)
 	}
-	cfg.Meter.Clock(before, clock, time.Now())
+	s.cfg.Meter.Clock(before, clock, time.Now())
+	if s.interval = statusInterval; timeout > 0 {
+		s.interval = min(statusInterval, timeout/4) // while the queue is full, the source's requests for an answer are not read
+	}
 	var err error
 	if s.version, err = strconv.Atoi(version); err != nil {
 		return fmt.Errorf("look at source: %w", err)
 	}
-	if at.Slot != cfg.Slot {
-		return permanentf("%w: the destination's position belongs to slot %q, the task to %q", ErrSlotLost, at.Slot, cfg.Slot)
+	if s.at.Slot != s.cfg.Slot {
+		return permanentf("%w: the destination's position belongs to slot %q, the task to %q", ErrSlotLost, s.at.Slot, s.cfg.Slot)
 	}
-	if err := s.checkSlot(ctx, cfg, at); err != nil {
+	if err := checkSlot(ctx, s.control, s.cfg, s.at); err != nil {
 		return err
 	}
-	if err := s.checkWAL(ctx, at); err != nil {
+	if err := s.checkWAL(ctx, s.control, s.at); err != nil {
 		return err
 	}
 	s.watch.plain = s.version < 100000
@@ -154,10 +202,10 @@ const slotSQL = `SELECT s.slot_type, coalesce(s.plugin, ''), s.database IS NOT D
 
 // checkSlot makes sure that the slot holds everything after the destination's position. The server would silently begin at
 // the slot's own position if that were later.
-func (s *source) checkSlot(ctx context.Context, cfg Config, at ledger.Position) error {
+func checkSlot(ctx context.Context, control *pgx.Conn, cfg Config, at ledger.Position) error {
 	var kind, plugin, confirmedText, status, reason, conflicting string
 	var here bool
-	err := s.control.QueryRow(ctx, slotSQL, cfg.Slot).Scan(&kind, &plugin, &here, &confirmedText, &status, &reason, &conflicting)
+	err := control.QueryRow(ctx, slotSQL, cfg.Slot).Scan(&kind, &plugin, &here, &confirmedText, &status, &reason, &conflicting)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return permanentf("%w: %s does not exist", ErrSlotLost, cfg.Slot)
 	}
@@ -180,25 +228,27 @@ func (s *source) checkSlot(ctx context.Context, cfg Config, at ledger.Position) 
 	return nil
 }
 
-// checkWAL refuses a source whose WAL does not reach the destination's position: what it writes up to there would be skipped
-// in silence. A standby may have that part yet to replay.
-func (s *source) checkWAL(ctx context.Context, at ledger.Position) error {
-	var end string
-	var behind bool
-	current := "pg_current_wal_flush_lsn"
+// checkWAL notes how far the source's WAL goes, and refuses a source whose WAL does not reach the destination's position: what it writes
+// up to there would be skipped in silence. A standby may have that part yet to replay.
+func (s *source) checkWAL(ctx context.Context, control *pgx.Conn, at ledger.Position) error {
+	current, replayed := "pg_current_wal_flush_lsn", "pg_last_wal_replay_lsn"
 	switch {
 	case s.version < 90600: // there is no function for what is flushed
-		current = "pg_current_xlog_location"
+		current, replayed = "pg_current_xlog_location", "pg_last_xlog_replay_location"
 	case s.version < 100000:
-		current = "pg_current_xlog_flush_location"
+		current, replayed = "pg_current_xlog_flush_location", "pg_last_xlog_replay_location"
 	}
-	err := s.control.QueryRow(ctx, `SELECT w.lsn::text, NOT pg_catalog.pg_is_in_recovery() AND w.lsn < $1::text::pg_lsn
-		FROM (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN '0/0' ELSE pg_catalog.`+current+`() END) AS w (lsn)`,
-		at.LSN.String()).Scan(&end, &behind)
+	var end string
+	var standby bool
+	err := control.QueryRow(ctx, `SELECT pg_catalog.pg_is_in_recovery(),
+		CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.`+replayed+`() ELSE pg_catalog.`+current+`() END::text`).Scan(&standby, &end)
+	if err == nil {
+		s.walEnd, err = pglogrepl.ParseLSN(end)
+	}
 	if err != nil {
 		return fmt.Errorf("read end of WAL: %w", err)
 	}
-	if behind {
+	if !standby && s.walEnd < at.LSN {
 		return permanentf("%w: its WAL ends at %s, the destination has come to %s", ErrBehind, end, at.LSN)
 	}
 	return nil

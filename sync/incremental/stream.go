@@ -65,7 +65,7 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	s.counters.remember(sources)
-	src, err := openSource(ctx, cfg, dst, newWatcher(cfg, copied, sources), s.counters)
+	src, err := openSource(ctx, cfg, dst, newWatcher(cfg, copied, sources), s.counters, s.progress)
 	if err != nil {
 		return err
 	}
@@ -75,17 +75,18 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 	})
 	a := newApplier(s, dst, src, copied)
 	g, running := errgroup.WithContext(ctx)
-	g.Go(func() error { return src.link.receive(running, src.queue, s.progress) })
-	g.Go(func() error { return src.link.report(running, s.progress) })
+	g.Go(func() error { return src.feed(running) })
 	g.Go(func() error { return src.heartbeat(running, cfg, s.kick, s.progress) })
 	g.Go(func() error { return a.run(running) })
 	err = g.Wait()
 	switch {
 	case errors.Is(err, errDrained):
-		return src.link.finish(s.progress.read())
+		return src.finish(ctx)
 	case ctx.Err() != nil:
 		// The slot should be free as soon as Run returns; if the source does not play along, closing the connection will do.
-		_ = src.link.finish(s.progress.read())
+		if !src.overtaken {
+			_ = src.link.finish(s.progress.read())
+		}
 		return context.Cause(ctx)
 	}
 	return err

@@ -72,7 +72,7 @@ func newTestDecoding(ctx context.Context, catalog *pgx.Conn, version int, from p
 }
 
 func (d *testDecoding) options() []string {
-	return []string{`"include-xids" 'on'`, `"include-timestamp" 'on'`, `"skip-empty-xacts" 'off'`}
+	return []string{"include-xids", "on", "include-timestamp", "on", "skip-empty-xacts", "off"}
 }
 
 // passed moves floor between transactions.

@@ -1,0 +1,229 @@
+package incremental
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pgsyncd/sync/ledger"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+)
+
+// Drain says when and how a backlog is read through a copy of the slot. A walsender sends every change by itself, which costs the
+// source about twice and the receiver about four times what the function does that returns changes as rows. But that function
+// decodes all that it returns before the first row, and begins where the slot keeps WAL from.
+type Drain struct {
+	Above   int64         // default 32 MiB; a backlog of so much WAL is worth it. Negative: none is
+	After   time.Duration // default 2 s; the end of the WAL is looked at when transactions come so late
+	Changes int           // default 100,000; asked for at once, and more where much would be read again
+}
+
+const (
+	defaultDrainAbove   = 32 << 20
+	defaultDrainAfter   = 2 * time.Second
+	defaultDrainChanges = 100_000
+
+	drainRest  = 8       // this part of Drain.Above is left to the walsender
+	drainSpan  = 1 << 30 // bytes of WAL after which a drain begins anew: while it lasts, the slot keeps them
+	drainLook  = 5       // times Drain.After: until the end of the WAL is looked at again
+	drainPause = 30      // likewise, until a drain is tried again that failed, or had better not been
+	drainGiant = 4       // times what was asked for: there is a transaction that the walsender had better send
+
+	drainGrowth = 8 // times Drain.Changes are asked for at most
+)
+
+func (d Drain) withDefaults() Drain {
+	if d.Above == 0 {
+		d.Above = defaultDrainAbove
+	}
+	if d.After == 0 {
+		d.After = defaultDrainAfter
+	}
+	if d.Changes == 0 {
+		d.Changes = defaultDrainChanges
+	}
+	return d
+}
+
+var (
+	errLate      = errors.New("what comes is old")
+	errOvertaken = errors.New("the walsender would send again what is there")
+)
+
+// feed fills the queue until ctx ends or there is a fault: from the walsender, and while that is far behind, from a copy of the
+// slot. The walsender holds the slot meanwhile and is told what is durable.
+func (s *source) feed(ctx context.Context) error {
+	for {
+		g, linked := errgroup.WithContext(ctx)
+		g.Go(func() error { return s.link.report(linked, s.in.progress) })
+		g.Go(func() error { return s.read(linked) })
+		if err := g.Wait(); ctx.Err() != nil || !errors.Is(err, errOvertaken) {
+			return err
+		}
+		if err := s.relink(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// read feeds until ctx ends, there is a fault, or the copy of the slot has been read beyond the walsender (errOvertaken).
+func (s *source) read(ctx context.Context) error {
+	behind := int64(s.walEnd)-int64(s.in.fed) >= s.cfg.Drain.Above //nolint:gosec // positions are below 2^63
+	for {
+		if behind && s.drainable() {
+			if err := s.drain(ctx); err != nil {
+				return err
+			}
+			if s.overtaken {
+				return errOvertaken
+			}
+		}
+		if err := s.link.receive(ctx, s.late); !errors.Is(err, errLate) {
+			return err
+		}
+		behind = true // by time; how much it is shows the WAL
+	}
+}
+
+func (s *source) drainable() bool {
+	return s.version >= 120000 && s.cfg.Drain.Above >= 0 && !time.Now().Before(s.drainAt)
+}
+
+// late reports whether the transaction that was fed last had been there for long.
+func (s *source) late() bool {
+	return time.Since(s.in.last)+s.cfg.Meter.Skew() >= s.cfg.Drain.After && s.drainable()
+}
+
+// drain feeds what the source has committed from a copy of the slot, as long as there is much of it. Where there is no copy to be had, or
+// it cannot be read, the walsender goes on.
+func (s *source) drain(ctx context.Context) error {
+	s.drainAt = time.Now().Add(drainLook * s.cfg.Drain.After)
+	c, err := s.openCopy(ctx)
+	if err != nil {
+		return s.spare(ctx, err)
+	}
+	defer c.close(ctx)
+	if c.left(s.in.fed) < s.cfg.Drain.Above {
+		return nil
+	}
+	if err := c.create(ctx, s.in.fed); err != nil {
+		return s.spare(ctx, err)
+	}
+	from, changes := s.in.fed, 0
+	var d decoder = s.lines
+	if s.lines == nil {
+		d = newPgoutput(s.cfg.Publication, nil, s.counters) // a call returns what has committed
+	}
+	for c.left(s.in.fed) > s.cfg.Drain.Above/drainRest && s.in.fed-from < drainSpan {
+		n, asked, before := 0, c.changes, s.in.fed
+		n, err = c.read(ctx, s.in, d)
+		changes += n
+		s.in.progress.update(func(p *Progress) { p.Drained += int64(n) })
+		s.overtaken = s.overtaken || n > 0
+		if err != nil && n > 0 {
+			return err
+		}
+		if err == nil {
+			err = c.look(ctx)
+		}
+		if err != nil {
+			return s.spare(ctx, err)
+		}
+		s.overtaken = true
+		d.passed(c.at)
+		if err := s.in.position(ctx, c.at, false); err != nil {
+			return err
+		}
+		if n > drainGiant*asked {
+			s.drainAt = time.Now().Add(drainPause * s.cfg.Drain.After)
+			break
+		}
+		c.grow(before, drainGrowth*s.cfg.Drain.Changes)
+	}
+	s.cfg.Logger.Info("backlog was read", "slot", s.cfg.Slot, "from", from.String(), "to", s.in.fed.String(), "messages", changes)
+	return nil
+}
+
+// spare leaves the backlog to the walsender.
+func (s *source) spare(ctx context.Context, cause error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.cfg.Logger.Info("backlog is left to the walsender", "slot", s.cfg.Slot, "cause", cause.Error())
+	s.drainAt = time.Now().Add(drainPause * s.cfg.Drain.After)
+	return nil
+}
+
+// relink has the walsender go on where the copy of the slot ended. For a moment nobody holds the slot, so it is checked again.
+func (s *source) relink(ctx context.Context) error {
+	s.link.close()
+	control, at, err := s.settle(ctx)
+	if control != nil {
+		defer closeRaw(ctx, control.PgConn())
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.checkWAL(ctx, control, at); err != nil {
+		return err
+	}
+	sender, err := connectSender(ctx, s.cfg, at, s.verbatim)
+	if err != nil {
+		return err
+	}
+	d, err := s.begin()
+	if err == nil {
+		var l *link
+		if l, err = acquire(ctx, sender, s.cfg.Slot, s.in.fed, d, s.in); err == nil {
+			l.interval = s.interval
+			s.link, s.overtaken = l, false
+		}
+	}
+	if err != nil {
+		closeRaw(ctx, sender)
+		return err
+	}
+	return checkSlot(ctx, control, s.cfg, at)
+}
+
+// settle brings the slot, which nobody holds, to the position that is durable, with a session of its own. The walsender would begin
+// where the slot keeps WAL from, and has not seen how far it may let go.
+func (s *source) settle(ctx context.Context) (*pgx.Conn, ledger.Position, error) {
+	at := s.at
+	at.LSN = s.in.progress.read().Confirmed
+	control, err := s.cfg.Source.Connect(ctx, "pgsyncd "+s.cfg.Task+" slot")
+	if err != nil {
+		return nil, at, err
+	}
+	for patience := time.Now().Add(slotPatience); ; {
+		if err := checkSlot(ctx, control, s.cfg, at); err != nil {
+			return control, at, err
+		}
+		_, err := control.Exec(ctx, `SELECT pg_catalog.pg_replication_slot_advance($1, $2::text::pg_lsn)`, s.cfg.Slot, at.LSN.String())
+		if err == nil {
+			return control, at, nil
+		}
+		if sqlState(err) != "55006" || time.Now().After(patience) {
+			return control, at, fmt.Errorf("advance slot %s to %s: %w", s.cfg.Slot, at.LSN, err)
+		}
+		if err := sleep(ctx, slotRetry); err != nil {
+			return control, at, err
+		}
+	}
+}
+
+// finish confirms a last time and has the slot released. The goroutines of feed have ended.
+func (s *source) finish(ctx context.Context) error {
+	if !s.overtaken {
+		return s.link.finish(s.in.progress.read())
+	}
+	s.link.close()
+	control, _, err := s.settle(ctx)
+	if control != nil {
+		closeRaw(ctx, control.PgConn())
+	}
+	return err
+}
