@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"pgsyncd/sync/ledger"
-	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
 )
@@ -23,19 +22,18 @@ const (
 // that was made ENABLE ALWAYS does not.
 const rereadInterval = time.Minute
 
-// applier takes events from the queue and makes them durable in the destination. Its state belongs to the goroutine of run.
+// applier takes events from the queue and makes them durable in the destination. Its state belongs to the goroutine of run; where
+// the stream stands (seen, moved, and the position of dst) belongs to the crew's jobs while there are any.
 type applier struct {
 	stream *Stream
 	cfg    Config
 	dst    *session
 	src    *source
+	crew   *crew
 
 	copied  map[string]pglogrepl.LSN
 	targets map[*relation]*target
-	rows    map[*target]map[string]rowStatement
-	args    [][]byte // scratch
-
-	read time.Time // when targets was begun
+	read    time.Time // when targets was begun
 
 	tx   *transaction // of the source, being assembled
 	skip bool         // its changes are in the destination already
@@ -47,55 +45,44 @@ type applier struct {
 	done      tally         // by the open transaction
 }
 
-// batch is what one round applies: whole transactions, or a piece of one that is too large.
-type batch struct {
-	changes []change
-	end     pglogrepl.LSN // position after the last whole transaction; 0: it ends inside one
-	commits int
-	last    *transaction // that committed
-	reply   bool         // the source waits for a confirmation
-}
-
-// change is an event that concerns the destination.
-type change struct {
-	*event
-	target    *target
-	truncated []*target // by TRUNCATE, all of them
-	listed    []*target // those whose table in the destination is truncated, one for each such table
-	deletes   []string  // statements for the partitions that the destination does not have
-}
-
 func newApplier(s *Stream, dst *session, src *source, copied map[string]pglogrepl.LSN) *applier {
 	a := &applier{stream: s, cfg: s.cfg, dst: dst, src: src, copied: copied, seen: dst.position.LSN, moved: time.Now()}
+	a.crew = &crew{a: a, limit: s.cfg.Workers}
 	a.reset()
 	return a
 }
 
-// reset forgets everything that was read about the destination's tables.
+// reset forgets everything that was read about the destination's tables. No job is under way.
 func (a *applier) reset() {
 	a.read = time.Now()
 	a.targets = map[*relation]*target{}
-	a.rows = map[*target]map[string]rowStatement{}
+	clear(a.dst.rows)
+	for _, s := range a.crew.sessions {
+		clear(s.rows)
+	}
 }
 
 // run applies until ctx ends, a fault, or the position to stop at (errDrained).
 func (a *applier) run(ctx context.Context) error {
-	a.publish(nil) // a sign of life
+	defer a.crew.close(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.publish(nil, tally{}) // a sign of life
 	idle := time.NewTicker(time.Second)
 	defer idle.Stop()
 	for {
-		if err := a.drained(ctx); err != nil {
-			return err
-		}
-		if !a.open && time.Since(a.read) >= rereadInterval {
-			a.reset()
-		}
-		events, err := a.src.queue.take(ctx, idle.C)
+		events, err := a.next(ctx, idle.C)
 		if err != nil {
 			return err
 		}
 		b, err := a.assemble(ctx, events)
 		if err != nil {
+			return err
+		}
+		if a.crew.start(ctx, b) {
+			continue
+		}
+		if err := a.crew.finish(ctx); err != nil {
 			return err
 		}
 		if len(b.changes) > 0 || a.open {
@@ -107,6 +94,27 @@ func (a *applier) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// next waits for events. While jobs are under way, it takes no more of them than what makes another job, and more only when all
+// are done: the later a batch begins, the more of its changes fold.
+func (a *applier) next(ctx context.Context, idle <-chan time.Time) ([]event, error) {
+	if !a.open && time.Since(a.read) >= rereadInterval {
+		if err := a.crew.finish(ctx); err != nil {
+			return nil, err
+		}
+		a.reset()
+	}
+	for !a.crew.idle() {
+		events, err := a.crew.wait(ctx)
+		if err != nil || len(events) > 0 {
+			return events, err
+		}
+	}
+	if err := a.drained(ctx); err != nil {
+		return nil, err
+	}
+	return a.src.queue.take(ctx, idle)
 }
 
 // drained ends the stream once the position to stop at is reached; the ledger is brought up to it first.
@@ -125,71 +133,11 @@ func (a *applier) drained(ctx context.Context) error {
 	return errDrained
 }
 
-// assemble sorts out what has to be applied.
-func (a *applier) assemble(ctx context.Context, events []event) (*batch, error) {
-	b := &batch{changes: make([]change, 0, len(events))}
-	for i := range events {
-		e := &events[i]
-		switch e.kind {
-		case kindBegin:
-			// Commit records do not overlap: one that starts before a position has ended there.
-			a.tx, a.skip = e.tx, e.tx.start < a.dst.position.LSN
-		case kindCommit:
-			if a.skip && e.tx.end > a.dst.position.LSN {
-				return nil, permanentf("transaction at %s ends at %s, beyond the destination's position %s within it",
-					e.tx.start, e.tx.end, a.dst.position.LSN)
-			}
-			b.commits++
-			b.last, b.end = e.tx, max(b.end, e.tx.end, a.seen)
-			a.tx = nil
-		case kindPosition:
-			b.end, b.reply = max(b.end, e.lsn, a.seen), b.reply || e.reply
-		default:
-			if a.skip {
-				continue
-			}
-			e.tx = a.tx
-			c, ok, err := a.admit(ctx, e)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				b.changes = append(b.changes, c)
-			}
-		}
-	}
-	if a.tx != nil {
-		b.end = 0
-	}
-	return b, nil
-}
-
-// admit finds the targets of a change, and leaves out those whose copy already shows it.
-func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
-	c := change{event: e}
-	if e.kind != kindTruncate {
-		if after, _ := a.copiedAt(e.relation.name); e.relation.unreadable != "" && e.tx.start < after {
-			return c, false, nil
-		}
-		t, err := a.target(ctx, e.relation, e.tx)
-		if err != nil || t == nil || e.tx.start < t.after {
-			return c, false, err
-		}
-		if e.kind == kindInsert {
-			err = t.allSent(e)
-		}
-		c.target = t
-		return c, err == nil, err
-	}
-	err := a.admitTruncate(ctx, &c)
-	return c, len(c.truncated) > 0, err
-}
-
 // idle moves positions when there was nothing to apply.
 func (a *applier) idle(ctx context.Context, b *batch) error {
 	if b.end > a.seen {
 		a.seen = b.end
-		a.publish(nil)
+		a.publish(nil, tally{})
 	}
 	behind := a.seen - a.dst.position.LSN
 	if behind > 0 && (b.reply || behind >= idleBytes || time.Since(a.moved) >= idleInterval) {
@@ -210,7 +158,7 @@ func (a *applier) move(ctx context.Context, to pglogrepl.LSN) error {
 }
 
 // apply performs a batch in one transaction of the destination: optimistically first, and if anything is not as expected,
-// once more with care. The statements run in one pipeline, and COMMIT is sent only when every result is in.
+// once more with care. The statements run in one pipeline, and COMMIT is sent only when every result is in. No job is under way.
 func (a *applier) apply(ctx context.Context, b *batch) error {
 	defer a.cfg.Meter.apply(time.Now())
 	resumed := a.open
@@ -221,15 +169,11 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		p.open()
 	}
 	a.open = true
-	steps := plan(b.changes)
 	var err error
-	if f := bulk(steps); f != nil {
-		if err = p.wait(); err == nil {
-			err = a.load(ctx, f)
+	for _, s := range b.plan() {
+		if err = a.send(ctx, p, b.changes, s); err != nil {
+			break
 		}
-		p = a.dst.start(ctx)
-	} else {
-		err = a.send(p, b, steps)
 	}
 	if b.end > 0 && err == nil {
 		p.run(a.dst.advance, a.dst.fence(a.dst.position.LSN, b.end), 1, originFence)
@@ -261,26 +205,30 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	return a.commit(ctx, b.end, b)
 }
 
-// send queues the statements of a batch: set statements for what folds, row statements for the rest.
-func (a *applier) send(p *pipeline, b *batch, steps []step) error {
-	for _, s := range steps {
-		rows := s.rows
-		for _, f := range s.order {
-			if s.folds[f.t] == nil || a.sendFold(p, f) {
-				continue
-			}
-			for i := s.from; i < s.to; i++ {
-				if b.changes[i].target == f.t {
-					rows = append(rows, i)
-				}
-			}
-			slices.Sort(rows)
+// send queues the statements of a step: sets for what folds, row statements for the rest, and in the end the rows that go by
+// COPY. The tables of a step are independent of each other, or there are only row statements.
+func (a *applier) send(ctx context.Context, p *pipeline, changes []change, s step) error {
+	rows, sets := s.rows, make([][]setOf, len(s.folds))
+	for n, f := range s.folds {
+		sets[n] = f.sets(everything)
+		if p.sendSets(f, sets[n]) {
+			continue
 		}
-		for _, i := range rows {
-			if err := a.sendRow(p, &b.changes[i], i, quick); err != nil {
-				return err
+		sets[n] = nil
+		for i := s.from; i < s.to; i++ {
+			if changes[i].target == f.t {
+				rows = append(rows, i)
 			}
 		}
+		slices.Sort(rows)
+	}
+	for _, i := range rows {
+		if err := a.sendRow(p, &changes[i], i, quick); err != nil {
+			return err
+		}
+	}
+	for n, f := range s.folds {
+		p.sendLoads(ctx, f, sets[n])
 	}
 	return nil
 }
@@ -289,15 +237,15 @@ func (a *applier) send(p *pipeline, b *batch, steps []step) error {
 func (a *applier) sendRow(p *pipeline, c *change, origin int, how care) error {
 	if c.kind == kindTruncate {
 		if len(c.listed) > 0 {
-			p.run(a.dst.statement(truncateSQL(c.listed, c.restart), nil), nil, anyRows, origin)
+			p.run(p.s.statement(truncateSQL(c.listed, c.restart), nil), nil, anyRows, origin)
 		}
 		for _, sql := range c.deletes {
-			p.run(a.dst.statement(sql, nil), nil, anyRows, origin)
+			p.run(p.s.statement(sql, nil), nil, anyRows, origin)
 		}
 		a.guest(p, c, origin)
 		return nil
 	}
-	st, args, err := a.statement(c.target, c.event, how)
+	st, args, err := p.s.change(c.target, c.event, how)
 	if err != nil {
 		return err
 	}
@@ -335,8 +283,7 @@ func (a *applier) frameError(err error) error {
 	return fmt.Errorf("apply: %w", err)
 }
 
-// commit ends the transaction that advances the ledger to position to. When the answer is lost the outcome is unknown; the
-// next owner reads it from the ledger.
+// commit ends the transaction that advances the ledger to position to.
 func (a *applier) commit(ctx context.Context, to pglogrepl.LSN, b *batch) error {
 	if len(a.conflicts) > 0 {
 		if err := a.cfg.Report.Conflicts(ctx, a.conflicts); err != nil {
@@ -344,32 +291,28 @@ func (a *applier) commit(ctx context.Context, to pglogrepl.LSN, b *batch) error 
 		}
 	}
 	begun := time.Now()
-	result := a.dst.pg.ExecPrepared(ctx, a.dst.commit.name, nil, nil, nil).Read()
-	if result.Err != nil {
-		return fmt.Errorf("commit up to %s: %w", to, result.Err)
+	if err := a.dst.end(ctx, to); err != nil {
+		return err
 	}
-	if tag := result.CommandTag.String(); tag != "COMMIT" {
-		return fmt.Errorf("commit up to %s: the destination answered %s", to, tag)
-	}
-	a.open, a.moved = false, time.Now()
+	a.open = false
+	a.committed(begun, to, b, a.done)
+	a.conflicts, a.done = nil, tally{}
+	return a.dst.forget(ctx)
+}
+
+// committed notes that the ledger is at position to, after a COMMIT that was begun then.
+func (a *applier) committed(begun time.Time, to pglogrepl.LSN, b *batch, done tally) {
+	a.moved = time.Now()
 	a.dst.position.LSN, a.seen = to, to
 	if b != nil {
-		a.cfg.Meter.commit(begun, a.done.bytes, to)
+		a.cfg.Meter.commit(begun, done.bytes, to)
 	}
-	a.publish(b)
-	a.conflicts, a.done = nil, tally{}
-	forgotten, err := a.dst.forget(ctx)
-	if forgotten {
-		a.reset()
-	}
-	return err
+	a.publish(b, done)
 }
 
 // publish tells how far the stream has come, and what a committed batch brought.
-func (a *applier) publish(b *batch) {
-	if b != nil {
-		a.done.report(a.cfg.Report) // first: who waits for the position relies on Changes
-	}
+func (a *applier) publish(b *batch, done tally) {
+	done.report(a.cfg.Report) // first: who waits for the position relies on Changes
 	caughtUp := a.src.queue.empty()
 	p := a.stream.progress.update(func(p *Progress) {
 		p.Applied, p.Confirmed = a.seen, a.dst.position.LSN
@@ -382,7 +325,7 @@ func (a *applier) publish(b *batch) {
 			return
 		}
 		p.Transactions += int64(b.commits)
-		p.Rows += a.done.rows
+		p.Rows += done.rows
 		p.Conflicts += int64(len(a.conflicts))
 		if b.last != nil {
 			p.CommitTime = b.last.time
@@ -390,58 +333,4 @@ func (a *applier) publish(b *batch) {
 		}
 	})
 	a.cfg.Report.Progress(p)
-}
-
-// tally counts changes by table.
-type tally struct {
-	rows   int64
-	bytes  int // of the messages that brought them
-	tables map[*tableCounter]*tableTally
-}
-
-type tableTally struct {
-	name                                 schema.Name
-	inserts, updates, deletes, truncates int64
-}
-
-func (t *tally) count(changes []change) {
-	for i := range changes {
-		c := &changes[i]
-		t.rows++
-		t.bytes += c.wire()
-		if c.kind == kindTruncate {
-			for _, target := range c.truncated {
-				t.of(target.relation).truncates++
-			}
-			continue
-		}
-		n := t.of(c.relation)
-		switch c.kind {
-		case kindInsert:
-			n.inserts++
-		case kindUpdate:
-			n.updates++
-		default:
-			n.deletes++
-		}
-	}
-}
-
-func (t *tally) of(r *relation) *tableTally {
-	n := t.tables[r.counter]
-	if n == nil {
-		n = &tableTally{name: r.name}
-		if t.tables == nil {
-			t.tables = map[*tableCounter]*tableTally{}
-		}
-		t.tables[r.counter] = n
-	}
-	return n
-}
-
-func (t *tally) report(to Reporter) {
-	for counter, n := range t.tables {
-		counter.applied.Add(n.inserts + n.updates + n.deletes + n.truncates)
-		to.Table(n.name, n.inserts, n.updates, n.deletes, n.truncates)
-	}
 }

@@ -36,7 +36,7 @@ const (
 type arrayParam struct {
 	typeOID uint32 // of the parameter
 	element uint32 // of its elements, for the binary format
-	binary  func(out, value []byte) ([]byte, bool)
+	binary  binaryForm
 	cast    bool // elements are text and have to be cast to the column's type
 	comma   byte // delimiter of the text format
 }
@@ -60,19 +60,18 @@ func (p arrayParam) format() int16 {
 	return 0
 }
 
-// encode writes n values; false when one of them has no binary form.
-func (p arrayParam) encode(n int, value func(i int) []byte) ([]byte, bool) {
+// encode writes a column of the rows, of their new values or of those that address them; false when a value has no such form.
+func (p arrayParam) encode(nets []*netChange, column int, addressing bool) ([]byte, bool) {
 	if p.binary == nil {
-		return encodeText(n, p.comma, value), true
+		return encodeText(len(nets), p.comma, func(i int) []byte { return nets[i].value(column, addressing) }), true
 	}
-	out := make([]byte, 0, 20+n*12)
-	out = binary.BigEndian.AppendUint32(out, 1) // dimensions
-	out = binary.BigEndian.AppendUint32(out, 1) // NULLs are possible
-	out = binary.BigEndian.AppendUint32(out, p.element)
-	out = binary.BigEndian.AppendUint32(out, uint32(n))
-	out = binary.BigEndian.AppendUint32(out, 1) // lower bound
-	for i := range n {
-		v := value(i)
+	size := arrayHeader
+	for _, n := range nets {
+		size += 4 + max(8, len(n.value(column, addressing)))
+	}
+	out := appendArrayHeader(make([]byte, 0, size), p.element, len(nets))
+	for _, n := range nets {
+		v := n.value(column, addressing)
 		if v == nil {
 			out = append(out, 0xff, 0xff, 0xff, 0xff)
 			continue
@@ -83,9 +82,36 @@ func (p arrayParam) encode(n int, value func(i int) []byte) ([]byte, bool) {
 		if out, ok = p.binary(out, v); !ok {
 			return nil, false
 		}
-		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
+		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4)) //nolint:gosec // a value is shorter
 	}
 	return out, true
+}
+
+func (n *netChange) value(column int, addressing bool) []byte {
+	if addressing {
+		return n.old[column]
+	}
+	return n.row[column]
+}
+
+const arrayHeader = 20
+
+func appendArrayHeader(out []byte, element uint32, n int) []byte {
+	out = binary.BigEndian.AppendUint32(out, 1) // dimensions
+	out = binary.BigEndian.AppendUint32(out, 1) // NULLs are possible
+	out = binary.BigEndian.AppendUint32(out, element)
+	out = binary.BigEndian.AppendUint32(out, uint32(n)) //nolint:gosec // a batch is bounded by its bytes
+	return binary.BigEndian.AppendUint32(out, 1)        // lower bound
+}
+
+// encodeCounts writes how many equal rows go.
+func encodeCounts(nets []*netChange) []byte {
+	out := appendArrayHeader(make([]byte, 0, arrayHeader+12*len(nets)), oidInt8, len(nets))
+	for _, n := range nets {
+		out = binary.BigEndian.AppendUint32(out, 8)
+		out = binary.BigEndian.AppendUint64(out, uint64(-n.n))
+	}
+	return out
 }
 
 // encodeText writes an array in text format (PostgreSQL documentation, "Arrays", "Array Input and Output Syntax").
@@ -112,8 +138,10 @@ func encodeText(n int, comma byte, value func(i int) []byte) []byte {
 	return append(out, '}')
 }
 
-// binaryForms turn a value's text into what the type's receive function takes.
-var binaryForms = map[uint32]func(out, v []byte) ([]byte, bool){
+// binaryForm appends what a type's receive function takes for a value's text; false when the text is not what the server writes.
+type binaryForm func(out, v []byte) ([]byte, bool)
+
+var binaryForms = map[uint32]binaryForm{
 	oidText: raw, oidVarchar: raw, oidBpchar: raw, oidJSON: raw,
 	oidJSONB:  func(out, v []byte) ([]byte, bool) { return append(append(out, 1), v...), true }, // version 1
 	oidBool:   func(out, v []byte) ([]byte, bool) { return append(out, boolByte(string(v) == "t")-'0'), len(v) == 1 },
@@ -129,20 +157,42 @@ var binaryForms = map[uint32]func(out, v []byte) ([]byte, bool){
 
 func raw(out, v []byte) ([]byte, bool) { return append(out, v...), true }
 
-func integer(bits int) func(out, v []byte) ([]byte, bool) {
+func integer(bits int) binaryForm {
 	return func(out, v []byte) ([]byte, bool) {
-		n, err := strconv.ParseInt(string(v), 10, bits)
-		if err != nil {
+		n, ok := parseInteger(v)
+		switch {
+		case !ok || n<<(64-bits)>>(64-bits) != n:
 			return nil, false
+		case bits == 16:
+			return binary.BigEndian.AppendUint16(out, uint16(n)), true //nolint:gosec // it fits
+		case bits == 32:
+			return binary.BigEndian.AppendUint32(out, uint32(n)), true //nolint:gosec // it fits
 		}
-		switch bits {
-		case 16:
-			return binary.BigEndian.AppendUint16(out, uint16(n)), true
-		case 32:
-			return binary.BigEndian.AppendUint32(out, uint32(n)), true
-		}
-		return binary.BigEndian.AppendUint64(out, uint64(n)), true
+		return binary.BigEndian.AppendUint64(out, uint64(n)), true //nolint:gosec // its bits
 	}
+}
+
+// parseInteger reads what the server writes: digits, perhaps after a minus.
+func parseInteger(v []byte) (int64, bool) {
+	digits := v
+	if len(v) > 0 && v[0] == '-' {
+		digits = v[1:]
+	}
+	if len(digits) == 0 || len(digits) > 18 { // what may be too large is left to those who look more closely
+		n, err := strconv.ParseInt(string(v), 10, 64)
+		return n, err == nil
+	}
+	var n int64
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	if len(digits) < len(v) {
+		n = -n
+	}
+	return n, true
 }
 
 func unsigned(out, v []byte) ([]byte, bool) {
@@ -152,7 +202,7 @@ func unsigned(out, v []byte) ([]byte, bool) {
 
 // float relies on the shortest or 17 (9) digits that the source writes: they name exactly one value. Not a number and the
 // infinities have several names in Go's parser, of which the server writes one each.
-func float(bits int) func(out, v []byte) ([]byte, bool) {
+func float(bits int) binaryForm {
 	return func(out, v []byte) ([]byte, bool) {
 		f, err := strconv.ParseFloat(string(v), bits)
 		if err != nil {

@@ -1,14 +1,15 @@
 package incremental
 
-import "encoding/binary"
+import "hash/maphash"
 
 // netChange is what remains of all changes of a batch to one row.
 type netChange struct {
 	kind netKind
-	row  tuple // new values; unchanged where an update did not send one
-	old  tuple // values that address the row
-	n    int64 // of rows addressed by all their columns: how many come (> 0) or go (< 0)
-	last int   // change that had its say last
+	row  tuple  // new values; unchanged where an update did not send one
+	old  tuple  // values that address the row
+	n    int64  // of rows addressed by all their columns: how many come (> 0) or go (< 0)
+	hash uint64 // of the values that address the row
+	late bool   // for a job of the crew: it has to wait for its turn
 }
 
 type netKind string
@@ -25,14 +26,21 @@ const (
 // update or an insert per key; where all columns do, a number of equal rows that come or go.
 type fold struct {
 	t     *target
-	rows  map[string]int
+	by    []int // columns that address a row; none: rows only come
 	nets  []netChange
-	key   []byte // scratch
-	count int    // changes folded
-	first int    // of them
+	slots []uint32 // finds nets by hash, with open addressing: one more than the place in nets; a power of two of them
+	count int      // changes folded
+	first int      // of them
+	late  bool     // for a job of the crew: all of it has to wait
 }
 
-func newFold(t *target) *fold { return &fold{t: t, rows: map[string]int{}} }
+func newFold(t *target) *fold {
+	f := &fold{t: t, by: t.key}
+	if t.whole {
+		f.by = t.settable()
+	}
+	return f
+}
 
 // add takes a change in. It returns false when the change fits no net change: then the target's changes have to be applied
 // one by one.
@@ -43,62 +51,91 @@ func (f *fold) add(i int, e *event) bool {
 	f.count++
 	switch {
 	case f.t.whole:
-		return f.addWhole(i, e)
+		return f.addWhole(e)
 	case len(f.t.key) == 0:
-		f.nets = append(f.nets, netChange{kind: netInsert, row: e.new, last: i})
+		f.nets = append(f.nets, netChange{kind: netInsert, row: e.new})
 		return e.kind == kindInsert
 	case e.kind == kindInsert:
-		return f.insert(i, e)
+		return f.insert(e.new)
 	case e.kind == kindDelete:
-		return f.delete(i, e.old)
-	}
-	if e.oldKind == oldNone {
-		return f.update(i, e.new, e.new)
-	}
-	row := known(e)
-	if f.sameKey(e.old, e.new) {
-		if row == nil {
-			row = e.new
-		}
-		return f.update(i, e.old, row)
+		return f.delete(e.old)
+	case e.oldKind == oldNone:
+		return f.update(e.new, e.new)
+	case f.sameKey(e.old, e.new):
+		return f.update(e.old, e.new)
 	}
 	// A new key: the old row goes and a new one comes, if all of it is known.
-	if row == nil || len(f.t.extra) > 0 {
+	row := known(e)
+	return row != nil && len(f.t.extra) == 0 && f.delete(e.old) && f.insert(row)
+}
+
+// at returns the net change of the row with these addressing values.
+func (f *fold) at(row tuple) (n *netChange, found bool) {
+	if 4*len(f.nets) >= 3*len(f.slots) {
+		f.grow()
+	}
+	h := f.hash(row)
+	last := uint64(len(f.slots) - 1)
+	for slot := h & last; ; slot = (slot + 1) & last {
+		place := f.slots[slot]
+		if place == 0 {
+			f.nets = append(f.nets, netChange{old: row, hash: h})
+			f.slots[slot] = uint32(len(f.nets)) //nolint:gosec // a batch is bounded by its bytes
+			return &f.nets[len(f.nets)-1], false
+		}
+		if n := &f.nets[place-1]; n.hash == h && f.same(n.old, row) {
+			return n, true
+		}
+	}
+}
+
+// holds reports whether this fold of the same target has the row of a net change.
+func (f *fold) holds(n *netChange) bool {
+	if len(f.slots) == 0 {
 		return false
 	}
-	return f.delete(i, e.old) && f.insert(i, &event{new: row})
-}
-
-// at returns the net change of the row with that key.
-func (f *fold) at(row tuple) (*netChange, bool) {
-	f.key = f.key[:0]
-	for _, c := range f.t.key {
-		f.key = appendValue(f.key, row[c])
+	last := uint64(len(f.slots) - 1)
+	for slot := n.hash & last; f.slots[slot] != 0; slot = (slot + 1) & last {
+		if f.nets[f.slots[slot]-1].hash == n.hash {
+			return true // or another row with this hash: no harm is done
+		}
 	}
-	return f.entry(string(f.key))
+	return false
 }
 
-func (f *fold) entry(key string) (n *netChange, found bool) {
-	i, found := f.rows[key]
-	if !found {
-		i = len(f.nets)
-		f.rows[key] = i
-		f.nets = append(f.nets, netChange{})
+func (f *fold) grow() {
+	f.slots = make([]uint32, max(64, 2*len(f.slots)))
+	last := uint64(len(f.slots) - 1)
+	for i := range f.nets {
+		slot := f.nets[i].hash & last
+		for f.slots[slot] != 0 {
+			slot = (slot + 1) & last
+		}
+		f.slots[slot] = uint32(i + 1) //nolint:gosec // as above
 	}
-	return &f.nets[i], found
 }
 
-// appendValue makes concatenations of values unambiguous.
-func appendValue(key, value []byte) []byte {
-	if value == nil {
-		return append(key, 0)
+var hashSeed = maphash.MakeSeed()
+
+func (f *fold) hash(row tuple) uint64 {
+	var h uint64
+	for _, c := range f.by {
+		h = h*31 + maphash.Bytes(hashSeed, row[c])
 	}
-	key = binary.AppendUvarint(key, uint64(len(value))+1)
-	return append(key, value...)
+	return h
 }
 
-func (f *fold) insert(i int, e *event) bool {
-	n, found := f.at(e.new)
+func (f *fold) same(a, b tuple) bool {
+	for _, c := range f.by {
+		if !sameValue(a[c], b[c]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *fold) insert(row tuple) bool {
+	n, found := f.at(row)
 	switch {
 	case !found || n.kind == netNothing:
 		n.kind = netInsert
@@ -107,11 +144,11 @@ func (f *fold) insert(i int, e *event) bool {
 	default:
 		return false
 	}
-	n.row, n.old, n.last = e.new, e.new, i
+	n.row, n.old = row, row
 	return true
 }
 
-func (f *fold) delete(i int, old tuple) bool {
+func (f *fold) delete(old tuple) bool {
 	n, found := f.at(old)
 	switch {
 	case !found || n.kind == netUpdate || n.kind == netReplace:
@@ -121,11 +158,11 @@ func (f *fold) delete(i int, old tuple) bool {
 	default:
 		return false
 	}
-	n.row, n.old, n.last = nil, old, i
+	n.row, n.old = nil, old
 	return true
 }
 
-func (f *fold) update(i int, old, row tuple) bool {
+func (f *fold) update(old, row tuple) bool {
 	n, found := f.at(old)
 	switch {
 	case !found:
@@ -135,7 +172,7 @@ func (f *fold) update(i int, old, row tuple) bool {
 	default:
 		return false
 	}
-	n.old, n.last = old, i
+	n.old = old
 	return true
 }
 
@@ -154,32 +191,26 @@ func merge(earlier, later tuple) tuple {
 }
 
 // addWhole counts equal rows.
-func (f *fold) addWhole(i int, e *event) bool {
+func (f *fold) addWhole(e *event) bool {
 	if e.kind != kindInsert {
 		if e.oldKind != oldRow || !e.old.complete() {
 			return false
 		}
-		f.counted(e.old, i).n--
+		f.counted(e.old).n--
 	}
 	if e.kind != kindDelete {
 		row := known(e)
 		if row == nil {
 			return false
 		}
-		f.counted(row, i).n++
+		f.counted(row).n++
 	}
 	return true
 }
 
-func (f *fold) counted(row tuple, i int) *netChange {
-	f.key = f.key[:0]
-	for c := range row {
-		if !f.t.columns[c].omitted {
-			f.key = appendValue(f.key, row[c])
-		}
-	}
-	n, _ := f.entry(string(f.key))
-	n.row, n.last = row, i
+func (f *fold) counted(row tuple) *netChange {
+	n, _ := f.at(row)
+	n.row = row
 	return n
 }
 

@@ -20,10 +20,12 @@ type queue struct {
 
 	filled  chan struct{} // capacity 1: something to take
 	drained chan struct{} // capacity 1: room again
+	plenty  chan struct{} // capacity 1: half full, of whole transactions
 }
 
 func newQueue(limit int) *queue {
-	return &queue{limit: limit, filled: make(chan struct{}, 1), drained: make(chan struct{}, 1)}
+	return &queue{limit: limit, filled: make(chan struct{}, 1), drained: make(chan struct{}, 1),
+		plenty: make(chan struct{}, 1)}
 }
 
 // push waits while the queue is full.
@@ -66,6 +68,9 @@ func (q *queue) offer(e event) bool {
 	if q.whole > 0 || q.bytes >= q.limit {
 		signal(q.filled)
 	}
+	if q.whole > 0 && q.bytes >= q.limit/2 {
+		signal(q.plenty)
+	}
 	return true
 }
 
@@ -86,6 +91,16 @@ func (q *queue) take(ctx context.Context, alarm <-chan time.Time) ([]event, erro
 	}
 }
 
+// plentiful returns whole transactions if the queue is half full, else nothing.
+func (q *queue) plentiful() []event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.whole == 0 || q.bytes < q.limit/2 {
+		return nil
+	}
+	return q.remove(q.whole)
+}
+
 func (q *queue) grab() []event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -96,6 +111,11 @@ func (q *queue) grab() []event {
 	if n == 0 {
 		return nil
 	}
+	return q.remove(n)
+}
+
+// remove takes the first n events out. The caller holds the lock.
+func (q *queue) remove(n int) []event {
 	taken, rest := q.events[:n:n], q.events[n:]
 	q.events = append([]event(nil), rest...)
 	q.bytes, q.whole = 0, 0

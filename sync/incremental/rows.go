@@ -50,8 +50,8 @@ func (w *writer) value(column int, old bool) string {
 	return "$" + strconv.Itoa(len(w.params))
 }
 
-// statement returns the statement for a change and its arguments, in text format.
-func (a *applier) statement(t *target, e *event, c care) (*statement, [][]byte, error) {
+// change returns the statement for a change and its arguments, in text format. The arguments are valid until the next call.
+func (s *session) change(t *target, e *event, c care) (*statement, [][]byte, error) {
 	if e.kind != kindInsert && len(t.key) == 0 && !t.whole {
 		if t.lost {
 			return nil, nil, permanentf("%s of %s: the task does not take every column of the replica identity", e.kind, t.relation.name)
@@ -73,7 +73,7 @@ func (a *applier) statement(t *target, e *event, c care) (*statement, [][]byte, 
 		}
 		key = append(key, ';')
 	}
-	r, ok := a.rows[t][string(key)]
+	r, ok := s.rows[t][string(key)]
 	if !ok {
 		w := &writer{t: t}
 		switch {
@@ -86,13 +86,10 @@ func (a *applier) statement(t *target, e *event, c care) (*statement, [][]byte, 
 		default:
 			w.update(set, guard, c)
 		}
-		r = rowStatement{st: a.dst.statement(w.sql.String(), w.types), params: w.params}
-		if a.rows[t] == nil {
-			a.rows[t] = map[string]rowStatement{}
-		}
-		a.rows[t][string(key)] = r
+		r = rowStatement{st: s.statement(w.sql.String(), w.types), params: w.params}
+		s.keep(t, string(key), r)
 	}
-	args := a.args[:0]
+	args := s.args[:0]
 	for _, p := range r.params {
 		v := e.new
 		if p.old {
@@ -103,7 +100,7 @@ func (a *applier) statement(t *target, e *event, c care) (*statement, [][]byte, 
 		}
 		args = append(args, v[p.column])
 	}
-	a.args = args
+	s.args = args
 	return r.st, args, nil
 }
 

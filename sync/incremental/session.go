@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 
 	"pgsyncd/sync/ledger"
@@ -28,39 +29,57 @@ type session struct {
 	version  int             // server_version_num
 	prepared map[string]*statement
 	names    int
+	rows     map[*target]map[string]rowStatement // statements by what they are for
+	args     [][]byte                            // scratch
 
 	begin, hold, advance, commit, rollback, savepoint, release, undo *statement
 }
 
 // statement is one that is prepared when it is first used.
 type statement struct {
-	sql   string
-	types []uint32 // of the parameters; nil: as the server infers
-	name  string   // "" until the server has it
+	sql     string
+	types   []uint32 // of the parameters; nil: as the server infers
+	formats []int16  // of the parameters; nil: text
+	once    bool     // it is planned for the values of each execution, and has no name
+	name    string   // "" until the server has it
 }
 
 // openDestination connects, makes the session one that applies, and takes the task over: from here on no earlier owner can
 // commit.
 func openDestination(ctx context.Context, cfg Config) (_ *session, err error) {
-	conn, err := cfg.Destination.Connect(ctx, "pgsyncd "+cfg.Task+" apply")
+	s, err := openSession(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, pg: conn.PgConn(), task: cfg.Task, prepared: map[string]*statement{}}
-	defer func() {
-		if err != nil {
-			s.close(ctx)
-		}
-	}()
-	if err := s.setUp(ctx); err != nil {
-		return nil, err
+	if s.position, err = ledger.Raise(ctx, s.conn, cfg.Task); err == nil {
+		err = s.frame(ctx)
 	}
-	if s.position, err = ledger.Raise(ctx, conn, cfg.Task); err != nil {
+	if err != nil {
+		s.close(ctx)
 		if errors.Is(err, ledger.ErrNoPosition) {
 			return nil, permanentf("%w", err)
 		}
 		return nil, err
 	}
+	return s, nil
+}
+
+// openSession connects and makes the session one that applies.
+func openSession(ctx context.Context, cfg Config) (*session, error) {
+	conn, err := cfg.Destination.Connect(ctx, "pgsyncd "+cfg.Task+" apply")
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn, pg: conn.PgConn(), task: cfg.Task, prepared: map[string]*statement{}, rows: map[*target]map[string]rowStatement{}}
+	if err := s.setUp(ctx); err != nil {
+		s.close(ctx)
+		return nil, err
+	}
+	return s, nil
+}
+
+// frame prepares the statements around the changes, at once: a transaction that has failed accepts no Parse.
+func (s *session) frame(ctx context.Context) error {
 	for st, sql := range map[**statement]string{
 		&s.begin:     `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`,
 		&s.hold:      ledger.HoldSQL,
@@ -73,12 +92,11 @@ func openDestination(ctx context.Context, cfg Config) (_ *session, err error) {
 	} {
 		*st = &statement{sql: sql, name: "pgsyncd_" + strconv.Itoa(s.names)}
 		s.names++
-		// At once: a transaction that has failed accepts no Parse.
 		if _, err := s.pg.Prepare(ctx, (*st).name, sql, nil); err != nil {
-			return nil, fmt.Errorf("prepare %s: %w", sql, err)
+			return fmt.Errorf("prepare %s: %w", sql, err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // setUp makes this session one that replays: triggers and foreign keys do not fire, and a commit that returned is durable.
@@ -107,34 +125,66 @@ func (s *session) setUp(ctx context.Context) error {
 	if _, err := s.conn.Exec(ctx, `SET work_mem = '64MB'`); err != nil {
 		return fmt.Errorf("raise work_mem: %w", err)
 	}
+	// What a set statement is thought to cost has no bearing on whether compiling it pays.
+	if s.version >= 110000 {
+		if _, err := s.conn.Exec(ctx, `SET jit = off`); err != nil {
+			return fmt.Errorf("turn jit off: %w", err)
+		}
+	}
 	return nil
 }
 
 // statement returns the one with this text, which is prepared when it is first sent.
 func (s *session) statement(sql string, types []uint32) *statement {
-	if st := s.prepared[sql]; st != nil {
+	key := sql
+	if types != nil {
+		key = fmt.Sprint(types, sql) // the types may change under a name
+	}
+	if st := s.prepared[key]; st != nil {
 		return st
 	}
 	st := &statement{sql: sql, types: types}
-	s.prepared[sql] = st
+	s.prepared[key] = st
 	return st
 }
 
+// keep notes a statement for changes of a target.
+func (s *session) keep(t *target, key string, r rowStatement) {
+	if s.rows[t] == nil {
+		s.rows[t] = map[string]rowStatement{}
+	}
+	s.rows[t][key] = r
+}
+
 // forget drops prepared statements once there are too many. No transaction is open.
-func (s *session) forget(ctx context.Context) (forgotten bool, err error) {
+func (s *session) forget(ctx context.Context) error {
 	if len(s.prepared) < maxStatements {
-		return false, nil
+		return nil
 	}
 	for _, st := range s.prepared {
 		if st.name == "" {
 			continue
 		}
 		if err := s.pg.Deallocate(ctx, st.name); err != nil {
-			return false, fmt.Errorf("forget statements: %w", err)
+			return fmt.Errorf("forget statements: %w", err)
 		}
 	}
 	clear(s.prepared)
-	return true, nil
+	clear(s.rows)
+	return nil
+}
+
+// end commits the transaction that advances the ledger to position to. When the answer is lost the outcome is unknown; the next
+// owner reads it from the ledger.
+func (s *session) end(ctx context.Context, to pglogrepl.LSN) error {
+	result := s.pg.ExecPrepared(ctx, s.commit.name, nil, nil, nil).Read()
+	if result.Err != nil {
+		return fmt.Errorf("commit up to %s: %w", to, result.Err)
+	}
+	if tag := result.CommandTag.String(); tag != "COMMIT" {
+		return fmt.Errorf("commit up to %s: the destination answered %s", to, tag)
+	}
+	return nil
 }
 
 func (s *session) close(ctx context.Context) { closeRaw(ctx, s.pg) }
@@ -170,9 +220,10 @@ const anyRows int64 = -1
 // pipeline sends statements without waiting for their results. The first failure stops it: the server skips the rest.
 type pipeline struct {
 	s     *session
-	p     *pgconn.Pipeline
+	p     *pgconn.Pipeline // nil: everything that was sent has been answered
 	sent  []expectation
 	bytes int
+	first *failure
 	fault error // of the connection
 }
 
@@ -186,22 +237,20 @@ func (s *session) start(ctx context.Context) *pipeline {
 	return &pipeline{s: s, p: s.pg.StartPipeline(ctx)}
 }
 
-// run sends a statement whose values are in text format. args are not kept.
+// run sends a statement. args are not kept.
 func (p *pipeline) run(st *statement, args [][]byte, want int64, origin int) {
-	p.runFormats(st, args, nil, want, origin)
-}
-
-func (p *pipeline) runFormats(st *statement, args [][]byte, formats []int16, want int64, origin int) {
-	if p.fault != nil {
+	if p.first != nil || p.fault != nil {
 		return
 	}
 	if st.name == "" {
-		st.name = "pgsyncd_" + strconv.Itoa(p.s.names)
-		p.s.names++
+		if !st.once {
+			st.name = "pgsyncd_" + strconv.Itoa(p.s.names)
+			p.s.names++
+		}
 		p.p.SendPrepare(st.name, st.sql, st.types)
 		p.sent = append(p.sent, expectation{prepare: st, origin: origin})
 	}
-	p.p.SendQueryPrepared(st.name, args, formats, nil)
+	p.p.SendQueryPrepared(st.name, args, st.formats, nil)
 	p.sent = append(p.sent, expectation{want: want, origin: origin})
 	for _, a := range args {
 		p.bytes += len(a) + 8
@@ -226,24 +275,52 @@ func (s *session) fence(lsns ...pglogrepl.LSN) [][]byte {
 	return args
 }
 
+// copy sends rows with COPY, which is no part of a pipeline: what was sent before is waited for, and so are the rows.
+func (p *pipeline) copy(ctx context.Context, rows io.Reader, sql string, want int64, origin int) {
+	p.finish()
+	if p.first != nil || p.fault != nil {
+		return
+	}
+	tag, err := p.s.pg.CopyFrom(ctx, rows, sql)
+	switch pg := (*pgconn.PgError)(nil); {
+	case errors.As(err, &pg):
+		p.first = &failure{origin: origin, err: err}
+	case err != nil:
+		p.fault = err
+	case tag.RowsAffected() != want:
+		p.first = &failure{origin: origin, rows: tag.RowsAffected()}
+	default:
+		p.p = p.s.pg.StartPipeline(ctx)
+	}
+}
+
 // wait reads all results. The error is a *failure for what the server made of a statement; any other means that the
 // connection is lost.
 func (p *pipeline) wait() error {
+	p.finish()
+	switch {
+	case p.fault != nil:
+		return p.fault
+	case p.first != nil:
+		return p.first
+	}
+	return nil
+}
+
+func (p *pipeline) finish() {
+	if p.p == nil {
+		return
+	}
 	if p.fault == nil {
 		p.fault = p.p.Sync()
 	}
-	var first *failure
 	if p.fault == nil {
-		first, p.fault = p.results()
+		p.first, p.fault = p.results()
 	}
-	err := p.p.Close()
-	if p.fault != nil {
-		return p.fault
+	if err := p.p.Close(); p.fault == nil && p.first == nil {
+		p.fault = err
 	}
-	if first != nil {
-		return first
-	}
-	return err
+	p.p, p.sent = nil, p.sent[:0]
 }
 
 func (p *pipeline) results() (first *failure, err error) {

@@ -1,23 +1,25 @@
 package incremental
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// Fewer changes than this to a table are not worth a set statement; where every row change scans the table, two are.
+// Fewer changes than this to a table are not worth a set statement; where every row change scans the table, two are. From
+// replanFrom rows on, planning a statement anew is worth it.
 const (
 	foldFrom      = 8
 	foldFromWhole = 2
+	replanFrom    = 256
 )
 
 // step is a part of a batch between two barriers: TRUNCATE, or a change of a table's shape.
 type step struct {
 	from, to int
-	folds    map[*target]*fold // those that can be sent as sets
-	order    []*fold           // as they were begun
-	rows     []int             // changes to apply one by one, in order
+	folds    []*fold // those that can be sent as sets, as they were begun
+	rows     []int   // changes to apply one by one, in order
 }
 
 // plan divides a batch into steps, and the changes of each into those that fold and those that do not. Tables are independent
@@ -30,142 +32,185 @@ func plan(changes []change) []step {
 		}
 	}
 	shapes := map[uint32]*relation{}
+	var last *relation
 	from := 0
 	for i := range changes {
 		c := &changes[i]
 		if c.kind == kindTruncate {
 			whole(from, i)
 			steps = append(steps, step{from: i, to: i + 1, rows: []int{i}})
-			from = i + 1
+			from, last = i+1, nil
 			continue
 		}
-		if shape := shapes[c.relation.oid]; shape != nil && shape != c.relation {
+		if c.relation == last {
+			continue
+		}
+		last = c.relation
+		if shape := shapes[last.oid]; shape != nil && shape != last {
 			whole(from, i)
 			from = i
 		}
-		shapes[c.relation.oid] = c.relation
+		shapes[last.oid] = last
 	}
 	whole(from, len(changes))
 	return steps
 }
 
 func newStep(changes []change, from, to int) step {
-	count := map[*target]int{}
+	s := step{from: from, to: to}
+	folds := map[*target]*fold{} // nil: its changes go one by one
+	single := 0                  // targets whose changes do
 	for i := from; i < to; i++ {
 		t := changes[i].target
-		count[t]++
-		if t.ordered {
-			s := step{from: from, to: to}
-			for i := from; i < to; i++ {
-				s.rows = append(s.rows, i)
+		f, met := folds[t]
+		if !met {
+			switch {
+			case t.ordered:
+				return step{from: from, to: to, rows: upTo(from, to)}
+			case t.foldable():
+				f = newFold(t)
+				s.folds = append(s.folds, f)
+			default:
+				single++
 			}
-			return s
+			folds[t] = f
+		}
+		if f != nil && !f.add(i, changes[i].event) {
+			folds[t] = nil
+			single++
 		}
 	}
-	s := step{from: from, to: to, folds: map[*target]*fold{}}
-	for t, n := range count {
-		if t.foldable() && (n >= foldFrom || t.whole && n >= foldFromWhole) {
-			s.folds[t] = newFold(t)
+	s.folds = slices.DeleteFunc(s.folds, func(f *fold) bool {
+		few := folds[f.t] != nil && f.count < foldFrom && (!f.t.whole || f.count < foldFromWhole)
+		if few {
+			folds[f.t] = nil
+			single++
 		}
-	}
-	for i := from; i < to; i++ {
-		t := changes[i].target
-		f := s.folds[t]
-		if f == nil {
-			continue
-		}
-		if f.count == 0 {
-			s.order = append(s.order, f)
-		}
-		if !f.add(i, changes[i].event) {
-			delete(s.folds, t)
-		}
+		return folds[f.t] == nil
+	})
+	if single == 0 {
+		return s
 	}
 	for i := from; i < to; i++ {
-		if s.folds[changes[i].target] == nil {
+		if folds[changes[i].target] == nil {
 			s.rows = append(s.rows, i)
 		}
 	}
 	return s
 }
 
-// sendFold queues the set statements of one table, in the order that leaves a key free before it is taken. It returns false,
-// and has queued nothing, when a value cannot be sent this way.
-func (a *applier) sendFold(p *pipeline, f *fold) bool {
-	var sets []setOf
-	var deletes, inserts []tuple
-	updates := map[string]int{}
-	var counts []int64
-	for i := range f.nets {
-		n := &f.nets[i]
-		switch {
-		case f.t.whole && n.n < 0:
-			deletes, counts = append(deletes, n.row), append(counts, -n.n)
-		case f.t.whole:
-			for range n.n {
-				inserts = append(inserts, n.row)
-			}
-		case n.kind == netDelete:
-			deletes = append(deletes, n.old)
-		case n.kind == netInsert:
-			inserts = append(inserts, n.row)
-		case n.kind == netUpdate || n.kind == netReplace:
-			columns := f.t.present(n.row)
-			key := string(columnKey(nil, columns))
-			at, ok := updates[key]
-			if !ok {
-				at = len(sets)
-				updates[key] = at
-				sets = append(sets, setOf{kind: kindUpdate, columns: columns})
-			}
-			sets[at].rows = append(sets[at].rows, n.row)
-			sets[at].keys = append(sets[at].keys, n.old)
-		}
+func upTo(from, to int) []int {
+	rows := make([]int, 0, to-from)
+	for i := from; i < to; i++ {
+		rows = append(rows, i)
 	}
-	if len(deletes) > 0 {
-		sets = slices.Insert(sets, 0, setOf{kind: kindDelete, keys: deletes, counts: counts})
-	}
-	if len(inserts) > 0 {
-		sets = append(sets, setOf{kind: kindInsert, columns: f.t.settable(), rows: inserts})
-	}
-	for i := range sets {
-		if !a.prepareSet(f.t, &sets[i]) {
-			return false
-		}
-	}
-	for i := range sets {
-		s := &sets[i]
-		p.runFormats(s.st, s.args, s.formats, s.want, f.first)
-	}
-	return true
+	return rows
 }
 
 // setOf is one set statement with its rows.
 type setOf struct {
 	kind    kind
-	columns []int   // that get values
-	rows    []tuple // of values
-	keys    []tuple // that address the rows
-	counts  []int64 // of equal rows, where all columns address them
+	columns []int // that get values
+	touch   bool  // no column has a new value, but the rows must be there: the first addressing column gets the value that it has
+	nets    []*netChange
 
-	st      *statement
-	args    [][]byte
-	formats []int16
-	want    int64
+	st   *statement
+	args [][]byte
+	want int64
 }
 
-// present are the columns an update of this row sets. Those of the key do not change.
-func (t *target) present(row tuple) []int {
+// part says which net changes of a fold are meant.
+type part func(*netChange) bool
+
+func everything(*netChange) bool { return true }
+
+// sets makes the statements for a part of a fold, in the order that leaves a key free before it is taken. The rows that are
+// inserted come last.
+func (f *fold) sets(of part) []setOf {
+	t := f.t
+	var updates []setOf
+	deletes, inserts := setOf{kind: kindDelete}, setOf{kind: kindInsert, columns: t.settable()}
+	updatable := t.updatable()
+	complete := -1 // place of the updates of all columns
+	groups := map[string]int{}
+	var key []byte
+	for i := range f.nets {
+		n := &f.nets[i]
+		switch {
+		case !of(n):
+		case t.whole && n.n < 0 || n.kind == netDelete:
+			deletes.nets = append(deletes.nets, n)
+		case t.whole:
+			for range n.n {
+				inserts.nets = append(inserts.nets, n)
+			}
+		case n.kind == netInsert:
+			inserts.nets = append(inserts.nets, n)
+		case n.kind == netNothing:
+		case n.row.has(updatable):
+			if complete < 0 {
+				complete = len(updates)
+				updates = append(updates, t.updateOf(updatable))
+			}
+			updates[complete].nets = append(updates[complete].nets, n)
+		default:
+			columns := n.row.sent(updatable)
+			key = columnKey(key[:0], columns)
+			place, there := groups[string(key)]
+			if !there {
+				place = len(updates)
+				groups[string(key)] = place
+				updates = append(updates, t.updateOf(columns))
+			}
+			updates[place].nets = append(updates[place].nets, n)
+		}
+	}
+	var all []setOf
+	for _, s := range append(append([]setOf{deletes}, updates...), inserts) {
+		if len(s.nets) > 0 {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func (t *target) updateOf(columns []int) setOf {
+	if len(columns) == 0 {
+		return setOf{kind: kindUpdate, columns: t.key[:1], touch: true}
+	}
+	return setOf{kind: kindUpdate, columns: columns}
+}
+
+// updatable are the columns that an update may set. Those of the key do not change.
+func (t *target) updatable() []int {
 	var columns []int
 	for i, c := range t.columns {
-		if c.takes() && !c.always && !slices.Contains(t.key, i) && !isUnchanged(row[i]) {
+		if c.takes() && !c.always && !slices.Contains(t.key, i) {
 			columns = append(columns, i)
 		}
 	}
-	if len(columns) == 0 {
-		columns = []int{t.key[0]}
-	}
 	return columns
+}
+
+// has reports whether the values of these columns are known.
+func (t tuple) has(columns []int) bool {
+	for _, c := range columns {
+		if isUnchanged(t[c]) {
+			return false
+		}
+	}
+	return true
+}
+
+// sent are those of the columns whose values are known.
+func (t tuple) sent(columns []int) []int {
+	var known []int
+	for _, c := range columns {
+		if !isUnchanged(t[c]) {
+			known = append(known, c)
+		}
+	}
+	return known
 }
 
 func columnKey(key []byte, columns []int) []byte {
@@ -175,66 +220,89 @@ func columnKey(key []byte, columns []int) []byte {
 	return key
 }
 
-// prepareSet makes statement and arguments.
-func (a *applier) prepareSet(t *target, s *setOf) bool {
-	addressing := t.key
-	if t.whole {
-		addressing = t.settable()
+// sendFold sends a part of a fold. It returns false, and has sent nothing, when a value cannot be sent this way.
+func (p *pipeline) sendFold(ctx context.Context, f *fold, of part) bool {
+	sets := f.sets(of)
+	sent := p.sendSets(f, sets)
+	if sent {
+		p.sendLoads(ctx, f, sets)
 	}
-	var values, keys []int
-	if s.kind != kindDelete {
-		values = s.columns
-	}
-	if s.kind != kindInsert {
-		keys = addressing
-	}
-	s.want = int64(len(s.rows))
-	if s.kind == kindDelete {
-		s.want = int64(len(s.keys))
-	}
-	for _, part := range []struct {
-		columns []int
-		rows    []tuple
-	}{{values, s.rows}, {keys, s.keys}} {
-		for _, c := range part.columns {
-			form := arrayOf(&t.columns[c])
-			arg, ok := form.encode(len(part.rows), func(i int) []byte { return part.rows[i][c] })
-			if !ok {
-				return false
-			}
-			s.args, s.formats = append(s.args, arg), append(s.formats, form.format())
+	return sent
+}
+
+// sendSets queues the statements of a fold but for the rows that go by COPY. It returns false, and has queued nothing, when a
+// value cannot be sent this way.
+func (p *pipeline) sendSets(f *fold, sets []setOf) bool {
+	for i := range sets {
+		if !sets[i].loads() && !p.s.prepareSet(f.t, &sets[i]) {
+			return false
 		}
 	}
-	if s.counts != nil {
-		s.want = 0
-		arg, _ := arrayParam{element: oidInt8, binary: raw}.encode(len(s.counts), func(i int) []byte {
-			s.want += s.counts[i]
-			return binaryInt8(s.counts[i])
-		})
-		s.args, s.formats = append(s.args, arg), append(s.formats, 1)
+	for i := range sets {
+		if s := &sets[i]; !s.loads() {
+			p.run(s.st, s.args, s.want, f.first)
+			s.args = nil
+		}
 	}
-	s.st = a.setStatement(t, s.kind, values, keys)
 	return true
 }
 
-func binaryInt8(n int64) []byte {
-	out, _ := integer(64)(nil, strconv.AppendInt(nil, n, 10))
-	return out
+// prepareSet makes statement and arguments. It returns false when a value cannot be sent this way.
+func (s *session) prepareSet(t *target, set *setOf) bool {
+	var values, keys []int
+	if set.kind != kindDelete {
+		values = set.columns
+	}
+	if set.kind != kindInsert {
+		keys = t.key
+		if t.whole {
+			keys = t.settable()
+		}
+	}
+	for _, c := range values {
+		arg, ok := arrayOf(&t.columns[c]).encode(set.nets, c, set.touch)
+		if !ok {
+			return false
+		}
+		set.args = append(set.args, arg)
+	}
+	for _, c := range keys {
+		arg, ok := arrayOf(&t.columns[c]).encode(set.nets, c, true)
+		if !ok {
+			return false
+		}
+		set.args = append(set.args, arg)
+	}
+	set.want = int64(len(set.nets))
+	if t.whole && set.kind == kindDelete {
+		set.want = 0
+		for _, n := range set.nets {
+			set.want -= n.n
+		}
+		set.args = append(set.args, encodeCounts(set.nets))
+	}
+	set.st = s.setStatement(t, set.kind, values, keys, len(set.nets))
+	return true
 }
 
-// setStatement returns the statement for these columns.
-func (a *applier) setStatement(t *target, k kind, values, keys []int) *statement {
-	key := string(columnKey([]byte("set "+string(k)), values))
-	r, ok := a.rows[t][key]
+// setStatement returns the statement for these columns. For many rows, and where there is no index to find them by, it is
+// planned anew each time: how many they are decides between looking up each of them and reading the table once.
+func (s *session) setStatement(t *target, k kind, values, keys []int, rows int) *statement {
+	once := k != kindInsert && (t.whole || rows >= replanFrom)
+	key := string(columnKey([]byte("set "+string(k)+" "+strconv.FormatBool(once)), values))
+	r, ok := s.rows[t][key]
 	if ok {
 		return r.st
 	}
 	w := setWriter{t: t}
-	r.st = a.dst.statement(w.write(k, values, keys), w.types)
-	if a.rows[t] == nil {
-		a.rows[t] = map[string]rowStatement{}
+	sql := w.write(k, values, keys)
+	if once {
+		r.st = &statement{sql: sql, types: w.types, once: true}
+	} else {
+		r.st = s.statement(sql, w.types)
 	}
-	a.rows[t][key] = r
+	r.st.formats = w.formats
+	s.keep(t, key, r)
 	return r.st
 }
 
@@ -243,6 +311,7 @@ func (a *applier) setStatement(t *target, k kind, values, keys []int) *statement
 type setWriter struct {
 	t       *target
 	types   []uint32
+	formats []int16
 	aliases []string
 }
 
@@ -251,7 +320,7 @@ func (w *setWriter) take(prefix string, column int) string {
 	c := &w.t.columns[column]
 	form := arrayOf(c)
 	alias := prefix + strconv.Itoa(column)
-	w.types, w.aliases = append(w.types, form.typeOID), append(w.aliases, alias)
+	w.types, w.formats, w.aliases = append(w.types, form.typeOID), append(w.formats, form.format()), append(w.aliases, alias)
 	if form.cast {
 		return "CAST(u." + alias + " AS " + c.baseSQL + ")"
 	}
@@ -318,7 +387,7 @@ func (w *setWriter) deleteWhole(columns []int) string {
 		}
 		joins = append(joins, text(own)+" = "+text(images))
 	}
-	w.types, w.aliases = append(w.types, oidInt8Array), append(w.aliases, "n")
+	w.types, w.formats, w.aliases = append(w.types, oidInt8Array), append(w.formats, 1), append(w.aliases, "n")
 	return "DELETE FROM " + t.only + t.name.String() + " AS t USING (SELECT x.tableoid, x.ctid FROM (" +
 		"SELECT d.tableoid, d.ctid, u.n, pg_catalog.row_number() OVER (PARTITION BY u.i) AS r FROM " + t.only + t.name.String() +
 		" AS d JOIN " + w.unnest(" WITH ORDINALITY") + " ON " + strings.Join(joins, " AND ") +

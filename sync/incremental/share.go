@@ -31,7 +31,7 @@ func (a *applier) guest(p *pipeline, c *change, origin int) {
 			names, sources = append(names, a.cfg.Selection.Target(root)), append(sources, root)
 		}
 	}
-	p.run(a.dst.statement(guestSQL, nil), [][]byte{
+	p.run(p.s.statement(guestSQL, nil), [][]byte{
 		[]byte(a.cfg.Task), textList(names), textList(sources), strconv.AppendBool(nil, a.cfg.Append),
 	}, 0, origin)
 }
