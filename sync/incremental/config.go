@@ -57,6 +57,11 @@ type Config struct {
 	// them until then.
 	SpillDir     string
 	SpillReserve int64 // default 512 MiB; with less free on the disk of SpillDir, the stream does without
+
+	// Elsewhere is the system identifier of a cluster that the destination may be found on although the task wrote to another one.
+	Elsewhere string
+	// Notice puts on record what an operator should know and that does not end the stream; nil: it is logged only.
+	Notice func(ctx context.Context, event, message, detail string)
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -32,6 +32,17 @@
 //     a P that is committed. When the stream starts, the slot's own position must not exceed P (the server would silently start
 //     there instead), and slot, plugin, database, cluster and timeline must be the ones P belongs to; the slot is looked at
 //     once more after it has been acquired, when nobody else can change it. The source's WAL must reach P.
+//   - The destination may lose commits itself, when a standby takes over that does not have them yet, or a backup is restored. P is
+//     lost with them, because both are in the same WAL, so the claim holds for every copy of the destination; all that is needed is
+//     that the source still has what follows the P of that copy. Hence standby.go: where the physical standbys of the destination can be
+//     seen, a position is confirmed only when the destination's WAL has been flushed by all of them up to a point that was read after
+//     its commit. For P is committed before that point is read, whoever has flushed the WAL up to there has P. Waiting is
+//     bounded, for the sake of the source's disk: a standby that lags for a minute, or is gone for so long, is not waited for until it
+//     has caught up, and one that attaches is waited for from when it is noticed. If it is promoted nevertheless, the slot's
+//     position exceeds the P it has, and the stream does not begin.
+//   - The ledger also keeps which cluster and timeline it was written on. Another timeline is a promoted standby: the rules above
+//     decide. Another cluster may be a copy that is still being made, row and table by table, of which P says nothing: the stream
+//     does not begin until somebody says that it is complete.
 //   - test_decoding tells only where a commit record ends, and only after the changes; what stands for its start is argued at
 //     testDecoding. Where tables were copied ahead of the stream, the transactions up to there are read twice for that.
 //   - What the source sends is what is published, and that can be changed behind the stream's back. watch.go compares the
@@ -96,9 +107,10 @@
 //
 // # Goroutines
 //
-// Run has three, and awaits them: feed, heartbeat, and the applier in run. Feed has two for each walsender: read (receives and decodes, or
-// drains; waits only for room in the queue, for rows of the copy of the slot, and with test_decoding now and then for the source's
-// catalogs), and report (status messages; waits for nobody, so the source is answered however long the applier takes).
+// Run has four, and awaits them: feed, heartbeat, one that looks at the destination's standbys, and the applier in run. Feed has two for each
+// walsender: read (receives and decodes, or drains; waits only for room in the queue, for rows of the copy of the slot, and with
+// test_decoding now and then for the source's catalogs), and report (status messages; waits for nobody, so the source is answered however
+// long the applier takes).
 //
 // # Memory
 //

@@ -19,6 +19,7 @@ type progress struct {
 	now     Progress
 	changed chan struct{} // closed and renewed when applied moves
 	stop    pglogrepl.LSN // where to end; 0: never
+	hold    hold
 }
 
 func newProgress() *progress { return &progress{changed: make(chan struct{})} }
@@ -27,9 +28,10 @@ func newProgress() *progress { return &progress{changed: make(chan struct{})} }
 func (p *progress) update(f func(*Progress)) Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.now.Applied
+	before := p.now
 	f(&p.now)
-	if p.now.Applied != before {
+	p.now.Confirmed = p.hold.limit(before.Confirmed, p.now.Confirmed)
+	if p.now.Applied != before.Applied {
 		close(p.changed)
 		p.changed = make(chan struct{})
 	}

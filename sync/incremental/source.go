@@ -223,7 +223,7 @@ func checkSlot(ctx context.Context, control *pgx.Conn, cfg Config, at ledger.Pos
 	case status == "lost" || reason != "" || conflicting == "true":
 		return permanentf("%w: %s is invalidated (wal_status %q, reason %q)", ErrSlotLost, cfg.Slot, status, reason)
 	case confirmed > at.LSN:
-		return permanentf("%w: %s is confirmed up to %s, the destination has come to %s", ErrAhead, cfg.Slot, confirmed, at.LSN)
+		return &AheadError{Slot: cfg.Slot, Position: at.LSN, Confirmed: confirmed}
 	}
 	return nil
 }

@@ -56,6 +56,10 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer dst.close(ctx)
+	at, err := locate(ctx, cfg, dst)
+	if err != nil {
+		return err
+	}
 	copied, err := ledger.Copied(ctx, dst.conn, cfg.Task)
 	if err != nil {
 		return err
@@ -67,9 +71,17 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 	s.counters.remember(sources)
 	src, err := openSource(ctx, cfg, dst, newWatcher(cfg, copied, sources), s.counters, s.progress)
 	if err != nil {
-		return err
+		return at.blame(err)
 	}
 	defer src.close(ctx)
+	if err := at.settle(ctx, cfg, dst); err != nil {
+		return err
+	}
+	others, err := openStandbys(ctx, cfg, s.progress, dst.position.LSN)
+	if err != nil {
+		return err
+	}
+	defer others.close(ctx)
 	s.progress.update(func(p *Progress) {
 		p.Received, p.Applied, p.Confirmed = dst.position.LSN, dst.position.LSN, dst.position.LSN
 	})
@@ -77,6 +89,7 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return src.feed(running) })
 	g.Go(func() error { return src.heartbeat(running, cfg, s.kick, s.progress) })
+	g.Go(func() error { return others.watch(running) })
 	g.Go(func() error { return a.run(running) })
 	err = g.Wait()
 	switch {

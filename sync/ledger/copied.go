@@ -102,6 +102,22 @@ func ForgetObject(ctx context.Context, tx Execer, task, key string) error {
 	return nil
 }
 
+// roleMark begins the keys of roles that the task has created, which belong to the whole cluster and not to the database.
+const roleMark = "ROLE "
+
+// RoleKey is the key under objects that says that the task has created a role.
+func RoleKey(role string) string { return roleMark + role }
+
+// ForgetMade forgets what the task created in the database. Where it put rows stays known, and which roles it made.
+func ForgetMade(ctx context.Context, tx Execer, task string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND NOT key LIKE ANY ($2)`, task,
+		[]string{ClaimPrefix + "%", serverPrefix + "%", roleMark + "%"})
+	if err != nil {
+		return fmt.Errorf("forget what the task created: %w", err)
+	}
+	return nil
+}
+
 // Objects returns the keys of the objects the task created.
 func Objects(ctx context.Context, q Querier, task string) (map[string]bool, error) {
 	rows, err := q.Query(ctx, `SELECT key FROM pgsyncd.objects WHERE task = $1::uuid`, task)

@@ -52,6 +52,11 @@ type Position struct {
 // reset is replaced together with its copied units, which belong to another slot; its fence goes on rising, so p.Fence
 // is a lower bound. Objects stay known: they still exist. Only what was made out of rows is not, because other rows will come.
 func Begin(ctx context.Context, conn *pgx.Conn, p Position) error {
+	return BeginWith(ctx, conn, p, func(pgx.Tx) error { return nil })
+}
+
+// BeginWith is Begin in one transaction with what else is to be recorded.
+func BeginWith(ctx context.Context, conn *pgx.Conn, p Position, record func(pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if err := ensure(ctx, tx); err != nil {
 			return err
@@ -63,17 +68,47 @@ func Begin(ctx context.Context, conn *pgx.Conn, p Position) error {
 			p.Task, p.Fence, p.Slot, p.SystemID, p.Timeline, p.LSN.String()); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM pgsyncd.copied WHERE task = $1::uuid`, p.Task); err != nil {
+		if err := forgetRows(ctx, tx, p.Task); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE ANY ($2)`, p.Task,
-			[]string{LargeObjects + "%", sourcePrefix + "%", "STATISTICS OF %", "POPULATION OF %"})
-		return err
+		return record(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("begin ledger of task %s: %w", p.Task, err)
 	}
 	return nil
+}
+
+// Reset ends what a task had begun, in a way that its former owners cannot undo: its position belongs to no slot any more, and nothing
+// counts as copied. Objects stay known, because they still exist. Begin starts anew. A database without a ledger is left alone.
+func Reset(ctx context.Context, conn *pgx.Conn, task string) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := lock(ctx, tx); err != nil {
+			return err
+		}
+		if tables, err := existing(ctx, tx); err != nil || tables < 3 {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE pgsyncd.progress SET fence = fence + 1, slot = '', system_id = '', timeline = 0, lsn = '0/0',
+			updated_at = clock_timestamp() WHERE task = $1::uuid`, task); err != nil {
+			return err
+		}
+		return forgetRows(ctx, tx, task)
+	})
+	if err != nil {
+		return fmt.Errorf("reset ledger of task %s: %w", task, err)
+	}
+	return nil
+}
+
+// forgetRows forgets what was copied and what was made out of rows.
+func forgetRows(ctx context.Context, tx pgx.Tx, task string) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM pgsyncd.copied WHERE task = $1::uuid`, task); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE ANY ($2)`, task,
+		[]string{LargeObjects + "%", sourcePrefix + "%", serverPrefix + "%", "STATISTICS OF %", "POPULATION OF %"})
+	return err
 }
 
 // Read returns the task's row, ErrNoPosition if there is none.
