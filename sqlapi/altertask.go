@@ -51,7 +51,10 @@ func (e *Engine) alter(s *Session, t *catalog.Task, action AlterAction) error {
 		}
 		delete(t.Tags, a.Key)
 	case SetOptions:
-		return setOptions(t, a.Options)
+		if err := setOptions(t, a.Options); err != nil {
+			return err
+		}
+		return fitsMode(t)
 	case ResetOptions:
 		return resetOptions(t, a.Names)
 	case SetEndpoint:
@@ -70,6 +73,7 @@ func (e *Engine) alter(s *Session, t *catalog.Task, action AlterAction) error {
 			return err
 		}
 		t.Mode = string(a.Mode)
+		return fitsMode(t)
 	case SetScope:
 		if err := mustBeNew(t, "the objects"); err != nil {
 			return err
@@ -79,7 +83,10 @@ func (e *Engine) alter(s *Session, t *catalog.Task, action AlterAction) error {
 		if err := mustBeNew(t, "the accounts"); err != nil {
 			return err
 		}
-		return restate(t, func(c *CreateTask) { c.Accounts = a.Accounts })
+		if err := restate(t, func(c *CreateTask) { c.Accounts = a.Accounts }); err != nil {
+			return err
+		}
+		return fitsMode(t)
 	case SetFlow:
 		t.Flow = a.Flow
 	default:

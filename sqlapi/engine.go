@@ -157,6 +157,8 @@ func (e *Engine) execute(ctx context.Context, s *Session, stmt Statement) ([][]*
 		return nil, e.fireAll(ctx, s, stmt.Targets, catalog.EventPause)
 	case *ResumeTasks:
 		return nil, e.fireAll(ctx, s, stmt.Targets, catalog.EventResume)
+	case *ResetTasks:
+		return nil, e.resetTasks(ctx, s, stmt)
 	case *StopTasks:
 		return nil, e.stopTasks(ctx, s, stmt)
 	case *DropTasks:
@@ -232,7 +234,7 @@ func wrongState(s *catalog.StateError) *Error {
 	e := Errorf(CodeWrongState, "cannot %s task %q now", s.Event, s.Task).WithDetail("The task is in state %q.", s.State)
 	var possible []string
 	for _, ev := range s.Possible {
-		if ev == catalog.EventReset || ev == catalog.EventModify {
+		if ev == catalog.EventModify {
 			continue // no statement of this version raises them
 		}
 		possible = append(possible, statementFor(ev, s.Task))

@@ -102,7 +102,7 @@ func TestEveryForm(t *testing.T) {
 		"SHOW SYNC HELP":        "statement synopsis description",
 	}
 	refused := map[string]string{ // by SQLSTATE
-		"EXPLAIN CREATE SYNC TASK": CodeUnsupported, "EXPLAIN SYNC TASK": CodeUnsupported, "RESET SYNC TASK": CodeUnsupported,
+		"EXPLAIN CREATE SYNC TASK": CodeUnsupported, "EXPLAIN SYNC TASK": CodeUnsupported, "RESET SYNC TASK": CodeWrongState,
 		"CLONE SYNC TASK": CodeUnsupported, "REPAIR COMPARE": CodeUnsupported, "SHOW COMPARE REPORT": CodeUnsupported,
 		"SHOW SYNC DDL SETUP": CodeUnsupported, "PAUSE SYNC TASK": CodeWrongState, "RESUME SYNC TASK": CodeWrongState,
 		"STOP SYNC TASK": CodeWrongState,
@@ -213,6 +213,12 @@ func TestTasks(t *testing.T) {
 		{"ALTER SYNC TASK store DROP TAG k", CodeUndefined, `no tag "k"`},
 		{"ALTER SYNC TASK store SET (heartbeat_interval = '30s', conflict_policy = 'ignore')", "", ""},
 		{"ALTER SYNC TASK store RESET (conflict_policy)", "", ""},
+		{"ALTER SYNC TASK store SET MODE INCREMENTAL", "", ""},
+		{"ALTER SYNC TASK store SET (existing_objects = replace)", CodeInvalidValue, "does not go with MODE INCREMENTAL"},
+		{"ALTER SYNC TASK store SET (create_database)", CodeInvalidValue, "MODE FULL AND INCREMENTAL makes them"},
+		{"ALTER SYNC TASK store SET ACCOUNTS ALL", CodeInvalidValue, "ACCOUNTS does not go with MODE INCREMENTAL"},
+		{"CREATE SYNC TASK third FROM '" + nowhere + "' TO '" + nowhere + "' MODE INCREMENTAL ACCOUNTS ALL", CodeInvalidValue, "ACCOUNTS"},
+		{"RESET SYNC TASK store", CodeWrongState, "cannot reset task"},
 		{"ALTER SYNC TASK store SET MODE FULL AND INCREMENTAL", "", ""},
 		{"ALTER SYNC TASK store SET FOR (TABLE c)", "", ""},
 		{"ALTER SYNC TASK store SET SOURCE 'host=elsewhere user=app dbname=shop'", "", ""},

@@ -127,7 +127,8 @@ var (
 	}
 	formReset = &Form{
 		"RESET SYNC TASK", "RESET SYNC TASK " + targetsSynopsis + " [ WITH ( clear_destination [ = boolean ] ) ]",
-		"Begins paused or failed tasks anew with the full phase. The destination is emptied only when clear_destination is given.",
+		"Begins paused or failed tasks anew. The rows of their tables are copied again; with clear_destination, what a task has made in the " +
+			"destination is dropped first.",
 		Operator, false, true,
 	}
 	formStop = &Form{

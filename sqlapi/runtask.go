@@ -34,6 +34,9 @@ func (e *Engine) createTask(ctx context.Context, s *Session, c *CreateTask) erro
 	if err := setSelection(&t, c.Scope, c.Accounts); err != nil {
 		return err
 	}
+	if err := fitsMode(&t); err != nil {
+		return err
+	}
 	at, err := startTime(c.Start, options)
 	if err != nil {
 		return err

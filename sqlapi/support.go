@@ -14,7 +14,6 @@ func unsupported(what string) *Error {
 
 // notYetForms are the statements that this version refuses altogether, each with what to do instead.
 var notYetForms = map[*Form]string{
-	formReset:         "STOP SYNC TASK … FORCE; DROP SYNC TASK …; empty the destination and create the task again.",
 	formClone:         "SHOW CREATE SYNC TASK prints a statement to start from.",
 	formExplainCreate: "PRECHECK SYNC TASK shows what is in the way of a task.",
 	formExplainTask:   "PRECHECK SYNC TASK shows what is in the way of a task.",
@@ -31,20 +30,13 @@ func supported(stmt Statement) error {
 	}
 	switch s := stmt.(type) {
 	case *CreateTask:
-		return supportedCreate(s)
+		return supportedOptions(s.Options)
 	case *AlterTask:
 		return supportedAction(s.Action)
 	case *Compare:
 		return supportedCompare(s)
 	}
 	return nil
-}
-
-func supportedCreate(c *CreateTask) error {
-	if c.Mode == Incremental {
-		return unsupported("MODE INCREMENTAL").WithHint("Use MODE FULL AND INCREMENTAL, with existing_objects = 'use' for tables that exist and are empty.")
-	}
-	return supportedOptions(c.Options)
 }
 
 // notYet are the options, or values of options, that have no effect in this version. The empty text stands for any value.
@@ -66,8 +58,6 @@ func supportedAction(action AlterAction) error {
 	switch a := action.(type) {
 	case SetOptions:
 		return supportedOptions(a.Options)
-	case SetMode:
-		return supportedCreate(&CreateTask{Mode: a.Mode})
 	case AddObjects, DropObjects:
 		return unsupported("changing the objects of a task").WithHint("Create another task for the further tables.")
 	case SkipDDL, RetryDDL:

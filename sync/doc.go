@@ -8,7 +8,7 @@
 //	│ Supervisor     duty(task) ──► one runner per task that has one   │
 //	└──────────────────────────────────┬───────────────────────────────┘
 //	                                   ▼
-//	  wait ── until start_at             run: precheck ─► fullcopy ─► incremental
+//	  wait ── until start_at             run: [clear away] ─► precheck ─► fullcopy ─► incremental
 //	  pause ─ note that all is quiet     stop: incremental up to the present ─► clean up
 //	                                     force stop: clean up what can be reached, list the rest
 //
@@ -24,6 +24,8 @@
 //     on; a stream, which may run for years, is ended for it and begun anew; a flow limit counts at once, because the one
 //     limiter that all workers of a full phase share reads it for every piece it lets pass;
 //   - percentages never go back, and reach 100 at the end only, whatever is repeated after a fault;
+//   - a task that is reset is first relieved of what it had on the source, and of its position in the destination; that is
+//     repeated until its new beginning is noted;
 //   - the names of objects a runner makes on the source are in the catalog before the objects exist, so that a crash
 //     leaves nothing that cannot be found again;
 //   - every change of a task's state goes through catalog.Fire, which refuses what the transition table does not hold.

@@ -179,3 +179,40 @@ func TestPauseWhileCopying(t *testing.T) {
 	l.caughtUp()
 	l.equal()
 }
+
+// A fault that is not the network's is tried again retry_limit times, and each fault anew: once the stream has got on, earlier attempts
+// do not count.
+func TestOtherFaultsAreLimited(t *testing.T) {
+	t.Parallel()
+	for _, decoder := range []string{"pgoutput", "test_decoding"} {
+		t.Run(decoder, func(t *testing.T) {
+			t.Parallel()
+			l := setup(t, items)
+			l.start("WITH (retry_limit = 2, decoder = " + decoder + ")")
+			// What the server lacks it may have the next time.
+			l.destination(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;
+				CREATE TRIGGER refuse BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION refuse(); ALTER TABLE item ENABLE ALWAYS TRIGGER refuse`)
+			l.source("UPDATE item SET v = 1 WHERE id = 1")
+			l.reach("fault rectification")
+			l.contains(l.status("error"), "no room")
+			l.fails("incremental synchronization failed")
+			if n := l.logged("retry_in="); n != 2 {
+				t.Errorf("tried again %d times, not twice", n)
+			}
+			l.contains(l.status("error"), "no room")
+			l.destination("ALTER TABLE item DISABLE TRIGGER refuse")
+			l.sql("RESUME SYNC TASK %[1]s")
+			l.reach("incremental synchronization")
+			l.source("UPDATE item SET v = 2")
+			l.caughtUp()
+			l.equal()
+			l.destination("ALTER TABLE item ENABLE ALWAYS TRIGGER refuse")
+			l.source("UPDATE item SET v = 3 WHERE id = 1")
+			l.reach("fault rectification")
+			l.destination("ALTER TABLE item DISABLE TRIGGER refuse")
+			l.reach("incremental synchronization") // by itself
+			l.caughtUp()
+			l.equal()
+		})
+	}
+}

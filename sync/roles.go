@@ -13,17 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// roleMark begins the ledger's marks of roles the task has created.
-const roleMark = "ROLE "
-
 // accountOptions remember in the ledger which roles are the task's own.
 func (r *runner) accountOptions(ctx context.Context, dst *pgx.Conn) (accounts.Options, error) {
 	done, err := ledger.Objects(ctx, dst, r.id)
 	return accounts.Options{
 		Accounts: r.selection.Accounts,
-		Created:  func(role string) bool { return done[roleMark+role] },
+		Created:  func(role string) bool { return done[ledger.RoleKey(role)] },
 		Record: func(ctx context.Context, tx pgx.Tx, role string) error {
-			return ledger.MarkObject(ctx, tx, r.id, roleMark+role)
+			return ledger.MarkObject(ctx, tx, r.id, ledger.RoleKey(role))
 		},
 	}, err
 }

@@ -65,7 +65,12 @@ func (r *runner) attempt(ctx context.Context) error {
 	if current, err := r.refresh(ctx); err != nil || !current {
 		return err
 	}
-	if r.notes.Phase == phaseNew {
+	if r.notes.Phase == phaseReset {
+		if err := r.clearAway(ctx); err != nil {
+			return err
+		}
+	}
+	if r.notes.Phase == phaseNew || r.notes.Phase == phaseReset {
 		if err := r.admit(ctx); err != nil {
 			return err
 		}
@@ -79,7 +84,11 @@ func (r *runner) attempt(ctx context.Context) error {
 		}
 	}
 	if r.notes.Phase == phaseFull {
-		if err := r.copy(ctx); err != nil {
+		bring := r.copy
+		if r.task.Mode == catalog.ModeIncremental {
+			bring = r.adopt
+		}
+		if err := bring(ctx); err != nil {
 			return err
 		}
 		if current, err := r.refresh(ctx); err != nil || !current {
@@ -106,7 +115,7 @@ func (r *runner) begin(ctx context.Context) error {
 		}
 	}
 	if err := r.note(ctx, func(n *notes) {
-		n.Phase, n.Slot, n.Publication, n.Plugin = phaseFull, slot, publication, plugin
+		*n = notes{Phase: phaseFull, Slot: slot, Publication: publication, Plugin: plugin}
 	}); err != nil {
 		return err
 	}
@@ -134,28 +143,7 @@ func (r *runner) copy(ctx context.Context) error {
 	r.figures.employ(workers(r.options.CopyWorkers))
 	g, copying := errgroup.WithContext(ctx)
 	done := make(chan struct{})
-	cfg := fullcopy.Config{
-		Task:             r.id,
-		Source:           r.source,
-		Destination:      r.destination,
-		Selection:        r.selection,
-		Slot:             slot,
-		Publication:      publication,
-		Plugin:           r.notes.Plugin,
-		Workers:          workers(r.options.CopyWorkers),
-		IndexWorkers:     workers(r.options.IndexWorkers),
-		SplitAbove:       int64(r.options.SplitTableAbove),
-		Format:           fullcopy.Format(r.options.CopyFormat),
-		ExistingObjects:  fullcopy.Existing(r.options.ExistingObjects),
-		Conflicts:        fullcopy.Conflicts(r.options.FullConflicts),
-		Indexes:          r.options.SyncIndexes,
-		PopulateMatviews: r.options.PopulateMatviews,
-		LargeObjects:     r.options.LargeObjects,
-		WorkDir:          r.cfg.WorkDir,
-		Limiter:          r.limiter,
-		Report:           r.figures,
-		Logger:           r.log,
-	}
+	cfg := r.copyConfig(slot, publication)
 	if !r.selection.Accounts.None() {
 		cfg.Roles = r.createRoles
 	}
@@ -177,6 +165,43 @@ func (r *runner) copy(ctx context.Context) error {
 		}
 		return r.copy(ctx)
 	}
+	return r.note(context.WithoutCancel(ctx), func(n *notes) { n.Phase, n.CopiedAt = phaseIncremental, result.HighestLSN })
+}
+
+func (r *runner) copyConfig(slot, publication string) fullcopy.Config {
+	return fullcopy.Config{
+		Task:             r.id,
+		Source:           r.source,
+		Destination:      r.destination,
+		Selection:        r.selection,
+		Slot:             slot,
+		Publication:      publication,
+		Plugin:           r.notes.Plugin,
+		Workers:          workers(r.options.CopyWorkers),
+		IndexWorkers:     workers(r.options.IndexWorkers),
+		SplitAbove:       int64(r.options.SplitTableAbove),
+		Format:           fullcopy.Format(r.options.CopyFormat),
+		ExistingObjects:  fullcopy.Existing(r.options.ExistingObjects),
+		Conflicts:        fullcopy.Conflicts(r.options.FullConflicts),
+		Indexes:          r.options.SyncIndexes,
+		PopulateMatviews: r.options.PopulateMatviews,
+		LargeObjects:     r.options.LargeObjects,
+		WorkDir:          r.cfg.WorkDir,
+		Limiter:          r.limiter,
+		Report:           r.figures,
+		Logger:           r.log,
+	}
+}
+
+// adopt makes the beginning of a stream into tables that the destination has already.
+func (r *runner) adopt(ctx context.Context) error {
+	r.figures.silence()
+	result, err := fullcopy.Adopt(ctx, r.copyConfig(r.notes.Slot, r.notes.Publication))
+	if err != nil {
+		return err
+	}
+	r.record(ctx, "info", "stream begins", "what is committed in the source at "+result.HighestLSN.String()+" or later is applied; "+
+		"the destination is taken to hold what was committed before", "")
 	return r.note(context.WithoutCancel(ctx), func(n *notes) { n.Phase, n.CopiedAt = phaseIncremental, result.HighestLSN })
 }
 
@@ -261,6 +286,10 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Meter:       &r.figures.meter,
 		Report:      reporter{r},
 		Logger:      r.log,
+		Elsewhere:   r.notes.Elsewhere,
+		Notice: func(ctx context.Context, event, message, detail string) {
+			r.record(ctx, catalog.LevelWarning, event, message, detail)
+		},
 	})
 }
 

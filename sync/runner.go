@@ -135,7 +135,7 @@ func (r *runner) wait(ctx context.Context) {
 	}
 }
 
-// incremental tells whether the task streams changes after the full phase.
+// incremental tells whether the task streams changes.
 func (r *runner) incremental() bool { return r.task.Mode != catalog.ModeFull }
 
 // precheckInput is the task as the precheck sees it.
@@ -146,6 +146,8 @@ func (r *runner) precheckInput() precheck.Input {
 		Destination:     r.destination,
 		Selection:       r.selection,
 		Incremental:     r.incremental(),
+		Adopt:           r.task.Mode == catalog.ModeIncremental,
+		Again:           r.notes.Phase == phaseReset,
 		ExistingObjects: r.options.ExistingObjects,
 		FullConflicts:   r.options.FullConflicts,
 		CreateDatabase:  r.options.CreateDatabase,
@@ -279,17 +281,24 @@ func (r *runner) fail(ctx context.Context, err error) {
 		return
 	}
 	stopping := r.duty == dutyStop || r.duty == dutyForceStop || r.task.State == catalog.StateCompleting
+	if other := (*incremental.OtherClusterError)(nil); errors.As(err, &other) {
+		// Whoever resumes the task has been told.
+		if err := r.note(ctx, func(n *notes) { n.Elsewhere = other.Now.SystemID }); err != nil {
+			r.log.Warn("note where the destination is", "error", err)
+		}
+	}
 	ch := r.explain(err)
 	ch.Hint = r.withStatement(ch.Hint, stopping)
+	begun := r.notes.Phase == phaseFull || r.task.State == catalog.StateFault // a fault may precede all else
 	r.log.Error("task failed", "error", ch.Error, "detail", ch.Detail)
 	switch {
 	case stopping:
 		r.fire(ctx, catalog.EventStopFailed, ch)
 	case r.task.State == catalog.StateFull: // to its end, which is when the stream has passed the last copy
 		r.fire(ctx, catalog.EventFailedFull, ch)
-	case r.notes.Phase == phaseIncremental:
+	case r.notes.Phase == phaseIncremental, begun && r.task.Mode == catalog.ModeIncremental:
 		r.fire(ctx, catalog.EventFailedIncremental, ch)
-	case r.notes.Phase == phaseFull:
+	case begun:
 		r.fire(ctx, catalog.EventFailedFull, ch)
 	default:
 		r.fire(ctx, catalog.EventFailed, ch)
@@ -302,7 +311,7 @@ func (r *runner) withStatement(hint string, stopping bool) string {
 	if stopping {
 		verb = "STOP"
 	}
-	for _, said := range []string{verb + " SYNC TASK", "STOP SYNC TASK", "START SYNC TASK", "sync_prechecks"} {
+	for _, said := range []string{verb + " SYNC TASK", "STOP SYNC TASK", "START SYNC TASK", "RESET SYNC TASK", "sync_prechecks"} {
 		if strings.Contains(hint, said) {
 			return hint
 		}
@@ -324,6 +333,7 @@ func (r *runner) explain(err error) catalog.Change {
 	var conflict *incremental.ConflictError
 	var objects *fullcopy.ObjectsError
 	var tables *fullcopy.TablesError
+	var elsewhere *incremental.OtherClusterError
 	var server *pgconn.PgError
 	var d interface {
 		Detail() string
@@ -348,9 +358,16 @@ func (r *runner) explain(err error) catalog.Change {
 	case errors.As(err, &conflict):
 		ch.Hint = fmt.Sprintf("Correct the row in the destination, or let the task decide about such rows: "+
 			"ALTER SYNC TASK %[1]s SET (conflict_policy = '…'); then RESUME SYNC TASK %[1]s;", quoteTask(r.task.Name))
+	case errors.As(err, &elsewhere):
+		ch.Detail = fmt.Sprintf("Its ledger has this task's position %s, so it is a restored, upgraded or cloned former destination, or a part of one.", elsewhere.Position)
+		ch.Hint = fmt.Sprintf("When it is complete, RESUME SYNC TASK %[1]s; goes on from there, provided that the source still has what follows. "+
+			"If it is the wrong server: ALTER SYNC TASK %[1]s SET DESTINATION '…';", quoteTask(r.task.Name))
 	case beyondResuming(err):
-		ch.Hint = fmt.Sprintf("The task cannot go on from where it was: STOP SYNC TASK %[1]s FORCE; DROP SYNC TASK %[1]s; "+
-			"empty the destination and create the task again.", quoteTask(r.task.Name))
+		if ahead := (*incremental.AheadError)(nil); errors.As(err, &ahead) {
+			ch.Detail = ahead.Detail()
+		}
+		ch.Hint = fmt.Sprintf("The task cannot go on from where it was. RESET SYNC TASK %s; begins anew: its tables stay, and their rows are copied again.",
+			quoteTask(r.task.Name))
 	case errors.As(err, &server) && (server.Code == "22021" || server.Code == "22P05"): // character_not_in_repertoire, untranslatable_character
 		ch.Detail = server.Detail
 		ch.Hint = "A value of the source holds bytes that are no text in the encoding of the destination. Find and correct it; what is in the WAL already " +
@@ -383,7 +400,8 @@ func beyondResuming(err error) bool {
 	if copying := (*fullcopy.LostError)(nil); errors.As(err, &copying) {
 		return true
 	}
-	for _, lost := range []error{incremental.ErrSlotLost, incremental.ErrAhead, incremental.ErrOtherSystem, incremental.ErrTimeline} {
+	for _, lost := range []error{incremental.ErrSlotLost, incremental.ErrAhead, incremental.ErrOtherSystem, incremental.ErrTimeline,
+		incremental.ErrBehind, incremental.ErrPublication} {
 		if errors.Is(err, lost) {
 			return true
 		}

@@ -52,7 +52,7 @@ func (r *runner) finish(ctx context.Context) error {
 			if err := r.drain(ctx); err != nil {
 				return err
 			}
-		} else if r.notes.Phase == phaseFull {
+		} else if r.notes.Phase == phaseFull && r.task.Mode != catalog.ModeIncremental {
 			r.record(ctx, "warning", "stopped early", "the full synchronization was not complete; the destination holds a part of the data", "")
 		}
 		r.fire(ctx, catalog.EventDrained, catalog.Change{})

@@ -253,9 +253,16 @@ var kept = map[string]bool{
 	"CONSTRAINT": true, "CHECK CONSTRAINT": true, "SEQUENCE OWNED BY": true, "ROW SECURITY": true, "POLICY": true, "RULE": true, "TRIGGER": true,
 }
 
-// replace drops whatever stands in the way of the entries that are not created yet, the last first, all in one transaction.
-// Nothing that others depend on is dropped, and no table that another task puts rows into.
+// replace drops whatever stands in the way of the entries that are not created yet.
 func (o *objects) replace(ctx context.Context, conn *pgx.Conn, inv *schema.Inventory, entries []schema.Entry) error {
+	return o.drop(ctx, conn, inv, entries, func(e schema.Entry) bool { return !o.marks.has(e.Key()) }, nil)
+}
+
+// drop drops what has the names of entries that which accepts, the last first, all in one transaction, at whose end it calls then.
+// Nothing that others depend on is dropped, and no table that another task puts rows into.
+func (o *objects) drop(ctx context.Context, conn *pgx.Conn, inv *schema.Inventory, entries []schema.Entry, which func(schema.Entry) bool,
+	then func(pgx.Tx) error,
+) error {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return err
@@ -265,7 +272,7 @@ func (o *objects) replace(ctx context.Context, conn *pgx.Conn, inv *schema.Inven
 		return err
 	}
 	for _, e := range slices.Backward(o.wanted(entries)) {
-		if e.Drop == "" || e.Refused != "" || kept[e.Desc] || o.marks.has(e.Key()) {
+		if e.Drop == "" || e.Refused != "" || kept[e.Desc] || !which(e) {
 			continue
 		}
 		name := schema.Name{Schema: e.Namespace, Name: e.Tag}
@@ -292,6 +299,11 @@ func (o *objects) replace(ctx context.Context, conn *pgx.Conn, inv *schema.Inven
 	}
 	if err := ledger.Check(ctx, tx, o.cfg.Task, o.fence); err != nil {
 		return err
+	}
+	if then != nil {
+		if err := then(tx); err != nil {
+			return err
+		}
 	}
 	return tx.Commit(ctx)
 }

@@ -59,9 +59,12 @@ func (j *job) close(ctx context.Context) {
 	closeConn(ctx, j.dst)
 }
 
-func (j *job) run(ctx context.Context) (Result, error) {
+func (j *job) run(ctx context.Context) (_ Result, err error) {
 	j.cfg.Report.Phase(PhaseSnapshot, 0, 0)
 	if err := j.open(ctx); err != nil {
+		return Result{}, err
+	}
+	if j.pgDump, _, err = schema.FindPgDump(ctx, j.sourceVersion, j.destinationVersion); err != nil {
 		return Result{}, err
 	}
 	snap, err := j.takeOver(ctx)
@@ -144,8 +147,7 @@ func (j *job) open(ctx context.Context) (err error) {
 	if j.encoding != "" && j.cfg.Format == FormatBinary {
 		return fmt.Errorf("binary format needs UTF8 on both sides, not %s and %s", theirs, ours)
 	}
-	j.pgDump, _, err = schema.FindPgDump(ctx, j.sourceVersion, j.destinationVersion)
-	return err
+	return nil
 }
 
 // round copies what is not copied yet under one snapshot. It asks for another round when tables were changed before they

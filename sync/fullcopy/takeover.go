@@ -17,20 +17,25 @@ const evictSQL = `
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
  WHERE application_name = $1 AND usename = current_user AND datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()`
 
+// evict does so on both sides, and makes sure of the ledger.
+func (j *job) evict(ctx context.Context) error {
+	for _, conn := range []*pgx.Conn{j.src, j.dst} {
+		if _, err := conn.Exec(ctx, evictSQL, j.cfg.application()); err != nil {
+			return fmt.Errorf("end sessions of an earlier run: %w", err)
+		}
+	}
+	return ledger.Ensure(ctx, j.dst)
+}
+
 // takeOver makes this run the task's only one and finds out where the task stands. At the very beginning it creates the
 // publication, the slot and the ledger's row, in this order, and returns the slot's snapshot.
 func (j *job) takeOver(ctx context.Context) (snap *snapshot, err error) {
-	for _, conn := range []*pgx.Conn{j.src, j.dst} {
-		if _, err := conn.Exec(ctx, evictSQL, j.cfg.application()); err != nil {
-			return nil, fmt.Errorf("end sessions of an earlier run: %w", err)
-		}
-	}
-	if err := ledger.Ensure(ctx, j.dst); err != nil {
+	if err := j.evict(ctx); err != nil {
 		return nil, err
 	}
 	position, err := ledger.Read(ctx, j.dst, j.cfg.Task)
 	switch {
-	case errors.Is(err, ledger.ErrNoPosition):
+	case errors.Is(err, ledger.ErrNoPosition), err == nil && position.Slot == "" && j.cfg.incremental(): // the latter after a reset
 		if snap, err = j.beginTask(ctx); err != nil {
 			return nil, err
 		}

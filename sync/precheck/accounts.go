@@ -9,13 +9,13 @@ import (
 )
 
 var accountChecks = []check{
-	{"accounts", "chosen roles", source, false, chosenRoles},
-	{"accounts", "create roles", source | destination, false, createRoles},
-	{"accounts", "passwords", source | destination, false, passwords},
-	{"accounts", "owners", source | destination, false, owners},
-	{"accounts", "owners in schema public", source | destination | database | inventory, false, ownersInPublic},
-	{"accounts", "roles of policies", source | destination | inventory, false, policyRoles},
-	{"accounts", "default privileges", destination | database, false, defaultPrivileges},
+	{"accounts", "chosen roles", source, copied, chosenRoles},
+	{"accounts", "create roles", source | destination, copied, createRoles},
+	{"accounts", "passwords", source | destination, copied, passwords},
+	{"accounts", "owners", source | destination, copied, owners},
+	{"accounts", "owners in schema public", source | destination | database | inventory, copied, ownersInPublic},
+	{"accounts", "roles of policies", source | destination | inventory, copied, policyRoles},
+	{"accounts", "default privileges", destination | database, copied, defaultPrivileges},
 }
 
 const noAccounts = "no accounts are carried: every object will belong to the task's user"

@@ -7,12 +7,12 @@ import (
 )
 
 var activityChecks = []check{
-	{"activity", "long transactions", source, true, longTransactions},
-	{"activity", "prepared transactions", source, true, preparedTransactions},
-	{"activity", "source connections", source, false, func(ctx context.Context, e *env) (finding, error) {
+	{"activity", "long transactions", source, streamed, longTransactions},
+	{"activity", "prepared transactions", source, streamed, preparedTransactions},
+	{"activity", "source connections", source, always, func(ctx context.Context, e *env) (finding, error) {
 		return connections(ctx, e, &e.src)
 	}},
-	{"activity", "destination connections", destination, false, func(ctx context.Context, e *env) (finding, error) {
+	{"activity", "destination connections", destination, always, func(ctx context.Context, e *env) (finding, error) {
 		return connections(ctx, e, &e.dst)
 	}},
 }

@@ -7,8 +7,8 @@ import (
 )
 
 var capacityChecks = []check{
-	{"capacity", "disk of the destination", inventory, false, disk},
-	{"capacity", "forecast", source | inventory, false, forecast},
+	{"capacity", "disk of the destination", inventory, copied, disk},
+	{"capacity", "forecast", source | inventory, copied, forecast},
 }
 
 // bytes is the size of the task's tables in the source, without their indexes.

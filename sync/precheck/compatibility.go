@@ -10,11 +10,11 @@ import (
 )
 
 var compatibilityChecks = []check{
-	{"compatibility", "block_size", source | destination, false, blockSize},
-	{"compatibility", "lc_monetary", source | destination | inventory, false, monetary},
-	{"compatibility", "encoding", source | destination | database, false, encoding},
-	{"compatibility", "collation of the database", source | destination | database, false, databaseCollation},
-	{"compatibility", "collations of columns", source | destination | inventory, false, columnCollations},
+	{"compatibility", "block_size", source | destination, always, blockSize},
+	{"compatibility", "lc_monetary", source | destination | inventory, always, monetary},
+	{"compatibility", "encoding", source | destination | database, always, encoding},
+	{"compatibility", "collation of the database", source | destination | database, always, databaseCollation},
+	{"compatibility", "collations of columns", source | destination | inventory, always, columnCollations},
 }
 
 // blockSize limits how long an index entry may be.

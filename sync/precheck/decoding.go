@@ -21,8 +21,8 @@ const (
 )
 
 var decodingChecks = []check{
-	{"decoding", "decoding plug-in", source | inventory, true, decodingPlugin},
-	{"decoding", "TRUNCATE", source, true, truncateDecoded},
+	{"decoding", "decoding plug-in", source | inventory, streamed, decodingPlugin},
+	{"decoding", "TRUNCATE", source, streamed, truncateDecoded},
 }
 
 // Plugin decides which plug-in decodes the changes of a task, and says why.

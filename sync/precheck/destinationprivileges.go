@@ -9,11 +9,11 @@ import (
 )
 
 var destinationPrivilegeChecks = []check{
-	{"destination privileges", "create database", destination, false, createDatabase},
-	{"destination privileges", "create schemas", destination | database | inventory, false, createSchemas},
-	{"destination privileges", "create objects", source | destination | database | inventory, false, createObjects},
-	{"destination privileges", "write tables", destination | database | inventory, false, writeTables},
-	{"destination privileges", "superuser objects", source | destination | inventory, false, superuserObjects},
+	{"destination privileges", "create database", destination, copied, createDatabase},
+	{"destination privileges", "create schemas", destination | database | inventory, always, createSchemas},
+	{"destination privileges", "create objects", source | destination | database | inventory, copied, createObjects},
+	{"destination privileges", "write tables", destination | database | inventory, always, writeTables},
+	{"destination privileges", "superuser objects", source | destination | inventory, copied, superuserObjects},
 }
 
 func createDatabase(ctx context.Context, e *env) (finding, error) {
@@ -35,9 +35,12 @@ func createDatabase(ctx context.Context, e *env) (finding, error) {
 const ledgerSchema = "pgsyncd"
 
 // schemas are those that the task needs in the destination, by their names there: those of its relations, and those of whole
-// which are taken whole.
+// which are taken whole. Where the destination has its tables already it needs but the one for its position.
 func (e *env) schemas(whole []string) []string {
 	list := []string{ledgerSchema}
+	if e.in.Adopt {
+		return list
+	}
 	for _, t := range e.inv.Tables {
 		list = append(list, t.Target.Schema)
 	}
@@ -106,7 +109,7 @@ func createObjects(ctx context.Context, e *env) (finding, error) {
 
 // writeTables concerns tables that exist and are to be filled.
 func writeTables(ctx context.Context, e *env) (finding, error) {
-	if e.in.ExistingObjects != ExistingUse && e.in.ExistingObjects != ExistingAppend {
+	if e.in.ExistingObjects != ExistingUse && e.in.ExistingObjects != ExistingAppend && !e.in.Adopt {
 		return passed("the task creates its tables")
 	}
 	existing, err := e.existingTables(ctx)

@@ -12,7 +12,8 @@
 // moment, which waits for DDL on them at most a few seconds and holds up no reader
 // and no writer.
 //
-// A check that could not be made has failed, with the cause. "To confirm" is kept
+// A check that could not be made has failed, with the cause; only those that need a server which cannot be reached at all are left
+// out, because one row says that. "To confirm" is kept
 // for what is unusual and may be meant so; a well-prepared ordinary database
 // passes without any.
 //

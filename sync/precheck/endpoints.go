@@ -9,24 +9,25 @@ import (
 )
 
 var endpointChecks = []check{
-	{"endpoints", "source connection", 0, false, func(_ context.Context, e *env) (finding, error) {
+	{"endpoints", "source connection", 0, always, func(_ context.Context, e *env) (finding, error) {
 		return connection(&e.src)
 	}},
-	{"endpoints", "destination connection", 0, false, func(_ context.Context, e *env) (finding, error) {
+	{"endpoints", "destination connection", 0, always, func(_ context.Context, e *env) (finding, error) {
 		return connection(&e.dst)
 	}},
-	{"endpoints", "source TLS", source, false, func(_ context.Context, e *env) (finding, error) { return encryption(&e.src) }},
-	{"endpoints", "destination TLS", destination, false, func(_ context.Context, e *env) (finding, error) { return encryption(&e.dst) }},
-	{"endpoints", "replication connection", source, true, replicationConnection},
-	{"endpoints", "different databases", source | destination, false, differentDatabases},
-	{"endpoints", "destination is a primary", destination, false, destinationPrimary},
-	{"endpoints", "clocks", source | destination, true, clocks},
+	{"endpoints", "source TLS", source, always, func(_ context.Context, e *env) (finding, error) { return encryption(&e.src) }},
+	{"endpoints", "destination TLS", destination, always, func(_ context.Context, e *env) (finding, error) { return encryption(&e.dst) }},
+	{"endpoints", "replication connection", source, streamed, replicationConnection},
+	{"endpoints", "different databases", source | destination, always, differentDatabases},
+	{"endpoints", "destination is a primary", destination, always, destinationPrimary},
+	{"endpoints", "clocks", source | destination, streamed, clocks},
+	{"endpoints", "standbys of the destination", destination, streamed, standbys},
 }
 
 func connection(s *side) (finding, error) {
 	if s.err != nil {
 		d := endpoint.Diagnose(s.err)
-		return failed(d.Cause+": "+d.Message, d.Hint)
+		return failed(d.Cause+": "+d.Message+" (what needs this connection was not checked)", d.Hint)
 	}
 	return passed("%s as %s", s.endpoint, ident(s.role))
 }
@@ -122,4 +123,34 @@ func clocks(ctx context.Context, e *env) (finding, error) {
 			"Synchronize the clocks: the delay of the task is measured with them.")
 	}
 	return passed("they differ by %.1f s", skew)
+}
+
+// standbys tells whether a failover of the destination to one of its standbys can be followed without a loss: only what they have is
+// confirmed to the source, provided that the role may see it.
+func standbys(ctx context.Context, e *env) (finding, error) {
+	type sender struct {
+		Hidden, Reports bool
+		Name            string
+	}
+	list, err := read[sender](ctx, &e.dst, `SELECT r.state IS NULL, r.flush_lsn IS NOT NULL, coalesce(r.application_name, '') FROM pg_catalog.pg_stat_replication r
+		WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical') ORDER BY 3`)
+	if err != nil {
+		return finding{}, err
+	}
+	var names []string
+	for _, s := range list {
+		if s.Hidden {
+			return finding{
+				Passed, fmt.Sprintf("%s may not see the standbys: after a failover to one that lacks changes the task would have to begin anew", ident(e.dst.role)),
+				fmt.Sprintf("GRANT pg_monitor TO %s;", ident(e.dst.role)),
+			}, nil
+		}
+		if s.Reports {
+			names = append(names, ident(s.Name))
+		}
+	}
+	if len(names) > 0 {
+		return passed("the source keeps what these do not have yet: %s", enumerate(names))
+	}
+	return passed("none")
 }

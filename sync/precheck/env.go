@@ -29,6 +29,7 @@ type side struct {
 	endpoint  *endpoint.Endpoint
 	conn      *pgx.Conn
 	err       error // why there is no session
+	absent    bool  // there never was one
 	version   int   // server_version_num
 	role      string
 	superuser bool
@@ -61,6 +62,7 @@ func open(ctx context.Context, in Input) *env {
 		e.dst = side{endpoint: in.Destination.WithDatabase("postgres")}
 		e.dst.connect(ctx)
 	}
+	e.src.absent, e.dst.absent = e.src.err != nil, e.dst.err != nil
 	return e
 }
 

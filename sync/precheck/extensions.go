@@ -9,8 +9,8 @@ import (
 )
 
 var extensionChecks = []check{
-	{"extensions", "extensions", source | destination | inventory, false, extensions},
-	{"extensions", "member tables", source, false, memberTables},
+	{"extensions", "extensions", source | destination | inventory, copied, extensions},
+	{"extensions", "member tables", source, always, memberTables},
 }
 
 // isMember recognizes the reason by which the inventory leaves out what belongs to

@@ -13,11 +13,11 @@ import (
 )
 
 var filterChecks = []check{
-	{"filters", "row filters", source | inventory, false, rowFilters},
-	{"filters", "column lists", inventory, false, columnLists},
-	{"filters", "filters in the stream", source | inventory, true, streamedFilters},
-	{"filters", "long values of filtered tables", inventory, true, filteredLongValues},
-	{"filters", "filtered partitions", inventory, true, filteredPartitions},
+	{"filters", "row filters", source | inventory, always, rowFilters},
+	{"filters", "column lists", inventory, always, columnLists},
+	{"filters", "filters in the stream", source | inventory, streamed, streamedFilters},
+	{"filters", "long values of filtered tables", inventory, streamed, filteredLongValues},
+	{"filters", "filtered partitions", inventory, streamed, filteredPartitions},
 }
 
 // filtered are the tables whose rows are selected by an expression of their own: a partition is judged with its root.

@@ -17,6 +17,8 @@ func largeObjects(ctx context.Context, e *env) (finding, error) {
 	switch {
 	case n == 0 || !e.in.Selection.All:
 		return passed("none to be synchronized")
+	case e.in.Adopt:
+		return confirm(some+", whose changes cannot be streamed", "Confirm that they do not change while the task runs.")
 	case !e.in.LargeObjects:
 		return confirm(some+" not synchronized", "Set the task option large_objects, or confirm that the destination does without.")
 	}
@@ -35,7 +37,7 @@ func largeObjects(ctx context.Context, e *env) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	if taken > 0 {
+	if taken > 0 && !e.in.Again {
 		return failed(fmt.Sprintf("the destination has %d large objects of the same numbers", taken),
 			"Remove them from the destination with SELECT lo_unlink(…), or set the task option large_objects to false.")
 	}

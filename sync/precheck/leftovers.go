@@ -7,8 +7,8 @@ import (
 )
 
 var leftoverChecks = []check{
-	{"leftovers", "slots", source, true, leftoverSlots},
-	{"leftovers", "publications", source, true, leftoverPublications},
+	{"leftovers", "slots", source, streamed, leftoverSlots},
+	{"leftovers", "publications", source, streamed, leftoverPublications},
 }
 
 // ownPrefix starts the name of everything that tasks create on a source.

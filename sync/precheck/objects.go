@@ -8,11 +8,11 @@ import (
 )
 
 var objectChecks = []check{
-	{"objects", "existing objects", source | destination | database | inventory, false, existingObjects},
-	{"objects", "same-named triggers", source | destination | database | inventory, false, sameNamedTriggers},
-	{"objects", "deferrable keys", source | inventory, false, deferrableKeys},
-	{"objects", "unsupported objects", inventory, false, unsupportedObjects},
-	{"objects", "large objects", source | destination, false, largeObjects},
+	{"objects", "existing objects", source | destination | database | inventory, copied, existingObjects},
+	{"objects", "same-named triggers", source | destination | database | inventory, copied, sameNamedTriggers},
+	{"objects", "deferrable keys", source | inventory, copied, deferrableKeys},
+	{"objects", "unsupported objects", inventory, copied, unsupportedObjects},
+	{"objects", "large objects", source | destination, always, largeObjects},
 }
 
 // triggersSQL lists the triggers of tables: schema, table and name of each, and its definition without its table.

@@ -41,13 +41,15 @@ const (
 type Input struct {
 	Source, Destination *endpoint.Endpoint
 	Selection           schema.Selection
-	Incremental         bool                // changes are streamed after the copy
+	Incremental         bool                // changes are streamed
+	Adopt               bool                // and nothing is copied: the destination has the tables with their rows already
+	Again               bool                // the task was begun before, and what it made is still in the destination
 	ExistingObjects     string              // default ExistingFail
 	FullConflicts       string              // default ConflictsIgnore
 	CreateDatabase      bool                // the destination database is created when it is missing
 	LargeObjects        bool                // the full phase copies them
 	Slot, Publication   string              // names the task will use on the source; empty without Incremental
-	Slots               int                 // slots the task needs at once; default 2: its own, and a temporary one for copies after a crash
+	Slots               int                 // slots the task needs at once; default 2, its own and a temporary one for copies after a crash; 1 with Adopt
 	CopyWorkers         int                 // sessions on each side that copy rows; default 4
 	IndexWorkers        int                 // sessions on the destination that build indexes; default 4
 	ApplyWorkers        int                 // sessions on the destination that apply changes; default 1
@@ -73,8 +75,32 @@ const checkTimeout = time.Minute
 type check struct {
 	category, item string
 	needs          needs
-	incremental    bool // only where changes are streamed
+	when           occasion
 	run            func(context.Context, *env) (finding, error)
+}
+
+// occasion is which tasks a check concerns.
+type occasion string
+
+const (
+	always   occasion = "always"
+	copied   occasion = "copied"   // the task makes objects and copies rows
+	streamed occasion = "streamed" // it streams changes
+	adopted  occasion = "adopted"  // it streams them into tables that the destination has with their rows already
+)
+
+// concerns tells whether a check with this occasion is to be made.
+func (in Input) concerns(when occasion) bool {
+	switch when {
+	case copied:
+		return !in.Adopt
+	case streamed:
+		return in.Incremental
+	case adopted:
+		return in.Adopt
+	case always:
+	}
+	return true
 }
 
 // finding is the answer of a check.
@@ -98,7 +124,7 @@ func failed(found, suggestion string) (finding, error) {
 // all lists the checks in the order in which they are made and shown.
 func all() []check {
 	return slices.Concat(endpointChecks, versionChecks, settingChecks, selectionChecks, sourcePrivilegeChecks, decodingChecks, destinationPrivilegeChecks,
-		accountChecks, roleChecks, tableChecks, filterChecks, objectChecks, typeChecks, extensionChecks, compatibilityChecks,
+		accountChecks, roleChecks, tableChecks, filterChecks, objectChecks, adoptionChecks, typeChecks, extensionChecks, compatibilityChecks,
 		activityChecks, leftoverChecks, capacityChecks)
 }
 
@@ -107,6 +133,9 @@ func Run(ctx context.Context, in Input) []Result {
 	in.Decoder = cmp.Or(in.Decoder, DecoderAuto)
 	in.ExistingObjects = cmp.Or(in.ExistingObjects, ExistingFail)
 	in.FullConflicts = cmp.Or(in.FullConflicts, ConflictsIgnore)
+	if in.Slots == 0 && in.Adopt {
+		in.Slots = 1
+	}
 	in.Slots = cmp.Or(in.Slots, 2)
 	in.CopyWorkers, in.IndexWorkers, in.ApplyWorkers = cmp.Or(in.CopyWorkers, 4), cmp.Or(in.IndexWorkers, 4), cmp.Or(in.ApplyWorkers, 1)
 	in.SequenceMargin = cmp.Or(in.SequenceMargin, 10_000)
@@ -115,7 +144,10 @@ func Run(ctx context.Context, in Input) []Result {
 	defer e.close(ctx)
 	var results []Result
 	for _, c := range all() {
-		if c.incremental && !in.Incremental {
+		if !in.concerns(c.when) {
+			continue
+		}
+		if e.beyondReach(c) {
 			continue
 		}
 		f, err := e.answer(ctx, c)
@@ -126,6 +158,12 @@ func Run(ctx context.Context, in Input) []Result {
 		results = append(results, Result{c.category, c.item, f.outcome, f.found, f.suggestion})
 	}
 	return results
+}
+
+// beyondReach tells whether a check needs a server that could not be reached at all: one row says so, and what the others would have
+// told is unknown.
+func (e *env) beyondReach(c check) bool {
+	return e.src.absent && c.needs&(source|inventory) != 0 || e.dst.absent && c.needs&(destination|database) != 0
 }
 
 func (in Input) redact(text string) string {

@@ -9,8 +9,8 @@ import (
 )
 
 var roleChecks = []check{
-	{"replication role", "session_replication_role", destination | inventory, false, replicationRole},
-	{"replication role", "triggers that always fire", source | inventory, true, alwaysFiring},
+	{"replication role", "session_replication_role", destination | inventory, always, replicationRole},
+	{"replication role", "triggers that always fire", source | destination | inventory, streamed, alwaysFiring},
 }
 
 // replicationRole finds out whether triggers and foreign keys of the destination
@@ -90,9 +90,18 @@ func (e *env) reactions(ctx context.Context) (list []string, err error) {
 }
 
 // alwaysFiring finds what fires in sessions that apply changes too: its effects
-// would happen twice, once replicated and once of its own.
+// would happen twice, once replicated and once of its own. The source shows what the destination will have, unless that has it already.
 func alwaysFiring(ctx context.Context, e *env) (finding, error) {
-	list, err := column[string](ctx, &e.src, `
+	at, oids, made := &e.src, e.tableOIDs(), len(e.whole) > 0
+	if e.in.Adopt {
+		existing, err := e.existingTables(ctx)
+		if err != nil {
+			return finding{}, err
+		}
+		there := env{inv: existing}
+		at, oids, made = &e.dst, there.tableOIDs(), true
+	}
+	list, err := column[string](ctx, at, `
 		SELECT 'TRIGGER ' || pg_catalog.quote_ident(t.tgname) || ' ON ' || t.tgrelid::pg_catalog.regclass::text
 			FROM pg_catalog.pg_trigger t
 			WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND $2
@@ -100,7 +109,7 @@ func alwaysFiring(ctx context.Context, e *env) (finding, error) {
 		SELECT 'RULE ' || pg_catalog.quote_ident(r.rulename) || ' ON ' || r.ev_class::pg_catalog.regclass::text
 			FROM pg_catalog.pg_rewrite r
 			WHERE r.ev_class = ANY ($1) AND r.ev_enabled IN ('A', 'R') AND r.ev_type <> '1'
-		ORDER BY 1`, e.tableOIDs(), len(e.whole) > 0)
+		ORDER BY 1`, oids, made)
 	if err != nil {
 		return finding{}, err
 	}

@@ -11,12 +11,12 @@ import (
 )
 
 var selectionChecks = []check{
-	{"selection", "selected tables", inventory, false, selectedTables},
-	{"selection", "names in the destination", source | inventory | destination, false, targetNames},
-	{"selection", "dependencies of views", source | inventory, false, viewDependencies},
-	{"selection", "names in functions", source | inventory, false, functionBodies},
-	{"selection", "names in columns", inventory, false, namesInColumns},
-	{"selection", "shared tables", inventory, true, sharedTables},
+	{"selection", "selected tables", inventory, always, selectedTables},
+	{"selection", "names in the destination", source | inventory | destination, always, targetNames},
+	{"selection", "dependencies of views", source | inventory, copied, viewDependencies},
+	{"selection", "names in functions", source | inventory, copied, functionBodies},
+	{"selection", "names in columns", inventory, always, namesInColumns},
+	{"selection", "shared tables", inventory, streamed, sharedTables},
 }
 
 // selectedTables reports every fault of the selection at once.

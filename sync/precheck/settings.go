@@ -6,11 +6,11 @@ import (
 )
 
 var settingChecks = []check{
-	{"source settings", "wal_level", source, true, walLevel},
-	{"source settings", "replication slots", source, true, replicationSlots},
-	{"source settings", "WAL senders", source, true, walSenders},
-	{"source settings", "standby as source", source, false, standbySource},
-	{"source settings", "slot limits", source, true, slotLimits},
+	{"source settings", "wal_level", source, streamed, walLevel},
+	{"source settings", "replication slots", source, streamed, replicationSlots},
+	{"source settings", "WAL senders", source, streamed, walSenders},
+	{"source settings", "standby as source", source, always, standbySource},
+	{"source settings", "slot limits", source, streamed, slotLimits},
 }
 
 func walLevel(ctx context.Context, e *env) (finding, error) {

@@ -8,10 +8,10 @@ import (
 )
 
 var sourcePrivilegeChecks = []check{
-	{"source privileges", "read tables", inventory, false, readTables},
-	{"source privileges", "read sequences", source | inventory, false, readSequences},
-	{"source privileges", "row-level security", inventory, false, rowSecurity},
-	{"source privileges", "create publication", inventory, true, createPublication},
+	{"source privileges", "read tables", inventory, always, readTables},
+	{"source privileges", "read sequences", source | inventory, always, readSequences},
+	{"source privileges", "row-level security", inventory, always, rowSecurity},
+	{"source privileges", "create publication", inventory, streamed, createPublication},
 }
 
 // lacking returns those of the tables for which the condition on pg_class c and

@@ -11,13 +11,13 @@ import (
 )
 
 var tableChecks = []check{
-	{"tables", "replica identity", inventory, true, replicaIdentity},
-	{"tables", "long keys", inventory, true, longKeys},
-	{"tables", "unlogged tables", inventory, true, unloggedTables},
-	{"tables", "generated columns", inventory, false, generatedColumns},
-	{"tables", "partition triggers", source | inventory, false, partitionTriggers},
-	{"tables", "referenced tables", source | inventory, false, referencedTables},
-	{"tables", "sequences", inventory, false, sequenceRoom},
+	{"tables", "replica identity", inventory, streamed, replicaIdentity},
+	{"tables", "long keys", inventory, streamed, longKeys},
+	{"tables", "unlogged tables", inventory, streamed, unloggedTables},
+	{"tables", "generated columns", inventory, always, generatedColumns},
+	{"tables", "partition triggers", source | inventory, copied, partitionTriggers},
+	{"tables", "referenced tables", source | inventory, copied, referencedTables},
+	{"tables", "sequences", inventory, always, sequenceRoom},
 }
 
 // replicaIdentity concerns each table that holds rows, partitions one by one: a
@@ -81,8 +81,12 @@ func unloggedTables(_ context.Context, e *env) (finding, error) {
 			fix = append(fix, fmt.Sprintf("ALTER TABLE %s SET LOGGED;", t.Name))
 		}
 	}
+	what := "these are copied once, their later changes are not in the WAL: "
+	if e.in.Adopt {
+		what = "the changes of these are not in the WAL and do not come: "
+	}
 	if len(found) > 0 {
-		return confirm("these are copied once, their later changes are not in the WAL: "+enumerate(found),
+		return confirm(what+enumerate(found),
 			"To have them synchronized, on the source:\n"+statements(fix))
 	}
 	return passed("none")

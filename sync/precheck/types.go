@@ -10,7 +10,7 @@ import (
 )
 
 var typeChecks = []check{
-	{"types", "column types", source | destination | inventory, false, columnTypes},
+	{"types", "column types", source | destination | inventory, copied, columnTypes},
 }
 
 // userType is a type of the source that columns of the task use, itself or through arrays, domains and composite types.

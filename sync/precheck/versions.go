@@ -10,10 +10,10 @@ import (
 )
 
 var versionChecks = []check{
-	{"versions", "source version", source, false, sourceVersion},
-	{"versions", "destination version", source | destination, false, destinationVersion},
-	{"versions", "minor version", source, true, minorVersion},
-	{"versions", "pg_dump", source | destination, false, pgDump},
+	{"versions", "source version", source, always, sourceVersion},
+	{"versions", "destination version", source | destination, always, destinationVersion},
+	{"versions", "minor version", source, streamed, minorVersion},
+	{"versions", "pg_dump", source | destination, copied, pgDump},
 }
 
 // oldestPgoutput is the first version with pgoutput and publications.
