@@ -47,8 +47,16 @@ func (j *job) newAnchor(ctx context.Context, snap *snapshot) (_ *anchor, err err
 	if err := j.settle(ctx, conn); err != nil {
 		return nil, err
 	}
+	// Reading a sequence locks it until the end of the transaction, or of a savepoint. Somebody who has locked a table and waits
+	// for its sequence would be waited for by pg_dump, and pg_dump by this one.
+	if _, err := conn.Exec(ctx, "SAVEPOINT inventory"); err != nil {
+		return nil, fmt.Errorf("read the source: %w", err)
+	}
 	if a.inv, err = j.readSource(ctx, conn); err != nil {
 		return nil, err
+	}
+	if _, err := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT inventory"); err != nil {
+		return nil, fmt.Errorf("read the source: %w", err)
 	}
 	if j.cfg.Publication != "" {
 		if err := a.findLate(ctx, j.cfg.Publication); err != nil {
