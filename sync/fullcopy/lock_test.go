@@ -1,6 +1,7 @@
 package fullcopy_test
 
 import (
+	"bytes"
 	"testing"
 
 	"pgsyncd/testenv"
@@ -11,10 +12,15 @@ import (
 func TestSequencesAreNotHeld(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "CREATE TABLE a (id serial PRIMARY KEY, t text); INSERT INTO a (t) SELECT 'x' FROM generate_series(1, 10)")
-	exec(t, w.src, "BEGIN; LOCK TABLE a")
+	source, _ := w.through(t)
+	dumping := source.StallAfter(func(_ testenv.Direction, kind byte, body []byte) bool {
+		return kind == 0 && bytes.Contains(body, []byte("pg_dump"))
+	})
 	wait := w.background(t.Context())
-	w.untilSource(t, lockWait)
-	exec(t, w.src, "TRUNCATE a RESTART IDENTITY; INSERT INTO a (t) VALUES ('new'); COMMIT")
+	<-dumping
+	exec(t, w.src, "SET lock_timeout = '20s'")
+	exec(t, w.src, "TRUNCATE a RESTART IDENTITY; INSERT INTO a (t) VALUES ('new')")
+	source.Resume()
 	if err := wait(); err != nil {
 		t.Fatal(err)
 	}

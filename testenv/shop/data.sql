@@ -23,6 +23,7 @@ INSERT INTO shop.items (order_id, placed_at, line, sku, amount, price)
 INSERT INTO shop.invoices (order_id, placed_at, amount) SELECT id, placed_at, 12.34 FROM shop.orders WHERE id % 4 = 0;
 INSERT INTO audit.events SELECT timestamptz '2026-01-01' + (n / 3) * interval '1 s', CASE n % 4 WHEN 0 THEN NULL ELSE 'user' || n % 10 END,
 		'event ' || n / 3, json_build_object('n', n / 3) FROM generate_series(1, 2000 * $1::int) n;
+INSERT INTO shop.stock SELECT n % 5 + 1, 'SKU-' || n, n, timestamptz '2026-03-03' + n * interval '1 minute', NULL FROM generate_series(1, 1000 * $1::int) n;
 INSERT INTO audit.log (message) SELECT 'message ' || n FROM generate_series(1, 1000 * $1::int) n;
 INSERT INTO audit.log_archive (message) SELECT 'archived ' || n FROM generate_series(1, 1000 * $1::int) n;
 INSERT INTO "Back Office"."Staff Members" SELECT md5(n::text)::uuid, n * interval '1 month 3 days 04:05:06.789', ('10.0.' || n % 256 || '.0/24')::inet,

@@ -90,6 +90,20 @@ CREATE TABLE shop.invoices (
 	FOREIGN KEY (order_id, placed_at) REFERENCES shop.orders ON DELETE CASCADE
 );
 
+CREATE TABLE shop.stock (
+	warehouse integer NOT NULL,
+	sku       text NOT NULL,
+	amount    integer NOT NULL,
+	counted   timestamptz,
+	note      text,
+	PRIMARY KEY (warehouse, sku)
+) PARTITION BY LIST (warehouse);
+CREATE TABLE shop.stock_north PARTITION OF shop.stock FOR VALUES IN (1, 2);
+CREATE TABLE shop.stock_south PARTITION OF shop.stock FOR VALUES IN (3, 4) PARTITION BY HASH (sku);
+CREATE TABLE shop.stock_south_0 PARTITION OF shop.stock_south FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE shop.stock_south_1 PARTITION OF shop.stock_south FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TABLE shop.stock_else PARTITION OF shop.stock DEFAULT;
+
 CREATE TABLE audit.events (
 	at     timestamptz NOT NULL,
 	actor  text,
@@ -97,6 +111,9 @@ CREATE TABLE audit.events (
 	detail json
 );
 ALTER TABLE audit.events REPLICA IDENTITY FULL;
+
+CREATE TABLE audit.readings (n bigint GENERATED ALWAYS AS IDENTITY, value double precision, UNIQUE (n));
+ALTER TABLE audit.readings REPLICA IDENTITY USING INDEX readings_n_key;
 
 CREATE TABLE audit.log (id serial PRIMARY KEY, message text);
 CREATE TABLE audit.log_archive (archived_at date NOT NULL DEFAULT current_date) INHERITS (audit.log);

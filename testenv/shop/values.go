@@ -19,6 +19,7 @@ func (w *writer) values() *strings.Replacer {
 		"{document}", upTo(1000*w.Units),
 		"{order}", upTo(20000*w.Units),
 		"{small}", upTo(100),
+		"{warehouse}", upTo(6),
 		"{inbox}", upTo(500),
 		"{unique}", fmt.Sprintf("%016x", w.rand.Uint64()),
 		"{hex}", fmt.Sprintf("%08x", w.rand.Uint32()),

@@ -21,6 +21,7 @@ type Load struct {
 	Seed       uint64
 	Pause      time.Duration // of each writer after each transaction
 	Truncate   bool          // also truncate the inbox now and then
+	Rough      bool          // also prepare transactions, and write special ones; the server must allow one prepared per writer
 }
 
 // Write changes the shop until ctx ends and returns the number of committed transactions. Writers outlive restarts of the
@@ -61,11 +62,19 @@ func (w *writer) run(ctx context.Context) error {
 				wait(ctx, 200*time.Millisecond) // the server is being restarted
 				continue
 			}
+			if w.Rough {
+				if err := w.settle(ctx, conn); err != nil && !expected(err) && ctx.Err() == nil {
+					return fmt.Errorf("writer %d: %w", w.n, err)
+				}
+			}
 		}
 		if err := w.transaction(ctx, conn); err != nil && !expected(err) && ctx.Err() == nil {
 			return fmt.Errorf("writer %d: %w", w.n, err)
 		}
 		wait(ctx, w.Pause)
+	}
+	if w.Rough {
+		return w.leaveNothing(ctx)
 	}
 	return nil
 }
@@ -130,6 +139,10 @@ var steps = []step{
 	{1, []string{`SAVEPOINT a`, `INSERT INTO audit.log_archive (message) SELECT 'rolled back' FROM generate_series(1, 50)`, `ROLLBACK TO a`, `INSERT INTO audit.log_archive (message) VALUES ('kept {unique}')`}},
 	{1, []string{`UPDATE pgbench_accounts SET filler = 'wide {unique}' WHERE aid BETWEEN {account} AND {account} + 300`}},
 	{1, []string{`SELECT nextval('shop.countdown'), nextval('shop.invoice_number')`}},
+	{3, []string{`UPDATE shop.stock SET warehouse = {warehouse}, note = repeat('moved ', {small}) WHERE sku = 'SKU-{document}' AND warehouse <> {warehouse}`}},
+	{3, []string{`INSERT INTO shop.stock VALUES ({warehouse}, 'SKU-{document}', {small}, clock_timestamp(), NULL) ON CONFLICT (warehouse, sku) DO UPDATE SET amount = stock.amount + 1`}},
+	{1, []string{`DELETE FROM shop.stock WHERE sku = 'SKU-{document}'`}},
+	{2, []string{`INSERT INTO audit.readings (value) SELECT {delta} / l::float8 FROM generate_series(1, 5) l`, `DELETE FROM audit.readings WHERE n < (SELECT max(n) - 1000 FROM audit.readings)`}},
 }
 
 // transaction commits one to three random steps.
@@ -144,18 +157,37 @@ func (w *writer) transaction(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	for range 1 + w.rand.IntN(3) {
-		fill := w.values()
-		for _, sql := range w.step().sql {
-			if _, err := tx.Exec(ctx, fill.Replace(sql), pgx.QueryExecModeSimpleProtocol); err != nil {
-				return fmt.Errorf("%w in %s", err, sql)
+	if w.Rough {
+		if sql := w.special(); sql != nil {
+			if err := w.execute(ctx, tx, sql); err != nil {
+				return err
 			}
 		}
 	}
-	if err := tx.Commit(ctx); err != nil {
-		return err
+	for range 1 + w.rand.IntN(3) {
+		if err := w.execute(ctx, tx, w.step().sql); err != nil {
+			return err
+		}
 	}
-	w.committed.Add(1)
+	if w.Rough && w.rand.IntN(30) == 0 {
+		err = w.prepare(ctx, tx)
+	} else {
+		err = tx.Commit(ctx)
+	}
+	if err == nil {
+		w.committed.Add(1)
+	}
+	return err
+}
+
+// execute runs the statements of one step, with the same values in all of them.
+func (w *writer) execute(ctx context.Context, tx pgx.Tx, statements []string) error {
+	fill := w.values()
+	for _, sql := range statements {
+		if _, err := tx.Exec(ctx, fill.Replace(sql), pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("%w in %s", err, sql)
+		}
+	}
 	return nil
 }
 
