@@ -24,6 +24,7 @@ type Status struct {
 	RowsApplied, TransactionsApplied             int64
 	RowsPerS                                     float64
 	Conflicts, DDLs                              int64
+	UpdatedAt                                    time.Time // when they were saved; not taken by SaveStatus
 }
 
 // TableStatus is the state of one source table. Counters are totals since the task's start.
@@ -122,7 +123,7 @@ func (c *Catalog) SaveStatus(ctx context.Context, id string, s Status) error {
 func (c *Catalog) Status(ctx context.Context, id string) (Status, error) {
 	rows, err := c.pool.Query(ctx, `SELECT phase, progress_pct, structure_pct, data_pct, index_pct, tables_done, tables_total,
 		rows_copied, bytes_copied, copy_bytes_per_s, eta_s, delay_ms, received_lsn, applied_lsn, confirmed_lsn,
-		rows_applied, transactions_applied, rows_per_s, conflicts, ddls FROM pgsyncd.status WHERE task_id = $1`, id)
+		rows_applied, transactions_applied, rows_per_s, conflicts, ddls, updated_at FROM pgsyncd.status WHERE task_id = $1`, id)
 	if err != nil {
 		return Status{}, fmt.Errorf("status of task %s: %w", id, err)
 	}

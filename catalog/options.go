@@ -80,7 +80,7 @@ var (
 	beforeStart = []State{StateConfiguration, StatePendingStart, StateStartFailed}
 	whileAlive  = []State{
 		StateConfiguration, StatePendingStart, StateStartFailed, StateFull, StateFullFailed, StateIncremental,
-		StateIncrementalFailed, StatePaused,
+		StateIncrementalFailed, StateFault, StatePaused,
 	}
 )
 

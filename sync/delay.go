@@ -30,7 +30,7 @@ type lateness struct {
 func (f *figures) source(now time.Time, end pglogrepl.LSN, retained *int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.walEnd, f.retained = end, retained
+	f.walEnd, f.retained, f.looked = end, retained, now
 	if f.late.mark <= f.progress.Applied {
 		f.late.mark, f.late.marked = end, now
 	}

@@ -52,6 +52,10 @@ func TestDelayWithoutStream(t *testing.T) {
 	if got := delayMs(fresh, now); got != -1 {
 		t.Errorf("%d ms, though nothing is known", got)
 	}
+	restarted := newFigures(catalog.Status{Phase: phaseNameIncremental, DelayMs: new(int64(5_000)), UpdatedAt: now}, nil)
+	if got := delayMs(restarted, now.Add(time.Minute)); got != 65_000 {
+		t.Errorf("%d ms a minute after the daemon that saw 5 s", got)
+	}
 }
 
 // What the source has written and not sent makes late after a while.

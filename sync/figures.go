@@ -34,6 +34,7 @@ type figures struct {
 	streams  bool          // a stream runs and has shown life
 	walEnd   pglogrepl.LSN // of the source, when it was last looked at
 	retained *int64        // WAL by the slot, at that time
+	looked   time.Time     // when that was
 	worked   int64         // grows with every piece of work done for the first time
 	rows     speed
 	copying  copying
@@ -67,6 +68,9 @@ func newFigures(st catalog.Status, tables []catalog.TableStatus) *figures {
 		baseRows: st.RowsApplied, baseTxns: st.TransactionsApplied, delayBefore: st.DelayMs,
 	}
 	f.minute.since, f.minute.before = time.Now(), f.totals()
+	if st.DelayMs != nil {
+		f.late.whole = st.UpdatedAt.Add(-time.Duration(*st.DelayMs) * time.Millisecond)
+	}
 	for _, t := range tables {
 		f.tables[schema.Name{Schema: t.SourceSchema, Name: t.SourceTable}] = &tableFigure{TableStatus: t}
 	}

@@ -13,6 +13,8 @@ const (
 	// nothing happens.
 	metricEvery = time.Second
 	metricQuiet = 10 * time.Second
+	// outdated is when what was seen of the source's WAL is not known any more, as in the view sync_status.
+	outdated = time.Minute
 )
 
 // totals are the counts of a runner, which only grow.
@@ -91,12 +93,14 @@ func (f *figures) metric(now time.Time) (m catalog.Metric, added func(), due boo
 		NetOut:            is.trafficOut - was.trafficOut,
 		CPU:               is.processor - was.processor,
 		DelayMs:           f.minute.delay,
-		SlotWALBytes:      f.retained,
 		MemoryBytes:       memoryBytes(),
 	}
 	if f.st.Phase == phaseNameIncremental {
 		streams := f.streams
-		m.Streaming, m.LagBytes = &streams, f.lag()
+		m.Streaming = &streams
+	}
+	if now.Sub(f.looked) < outdated {
+		m.SlotWALBytes, m.LagBytes = f.retained, f.lag()
 	}
 	if f.workers > 0 {
 		n := f.workers
