@@ -114,6 +114,7 @@ func (a *applier) next(ctx context.Context, idle <-chan time.Time) ([]event, err
 	if err := a.drained(ctx); err != nil {
 		return nil, err
 	}
+	a.src.queue.linger(ctx, a.cfg.Meter.Skew())
 	return a.src.queue.take(ctx, idle)
 }
 

@@ -91,6 +91,50 @@ func (q *queue) take(ctx context.Context, alarm <-chan time.Time) ([]event, erro
 	}
 }
 
+// linger waits until the queue is half full, but not for longer than a part of the time by which what it holds is late already: the
+// more changes come together, the more of them fold. skew is how far the source's clock is ahead of ours.
+func (q *queue) linger(ctx context.Context, skew time.Duration) {
+	late := q.late(time.Now().Add(skew))
+	if late < lingerFrom {
+		return
+	}
+	timer := time.NewTimer(min(late/lingerPart, lingerLimit))
+	defer timer.Stop()
+	for !q.half() {
+		select {
+		case <-q.plenty:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const (
+	lingerFrom  = 500 * time.Millisecond
+	lingerPart  = 10
+	lingerLimit = 200 * time.Millisecond
+)
+
+// late is how long ago the newest transaction that is held committed; 0 when there is none.
+func (q *queue) late(now time.Time) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := q.whole - 1; i >= 0; i-- {
+		if q.events[i].kind == kindCommit {
+			return now.Sub(q.events[i].tx.time)
+		}
+	}
+	return 0
+}
+
+func (q *queue) half() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes >= q.limit/2
+}
+
 // plentiful returns whole transactions if the queue is half full, else nothing.
 func (q *queue) plentiful() []event {
 	q.mu.Lock()
