@@ -122,22 +122,22 @@ var taskOptions = []bound[TaskOptions]{
 	},
 	{
 		Option{
-			Name: "copy_workers", Default: "by cores", ChangeableIn: whileAlive,
+			Name: "copy_workers", Default: byCores, ChangeableIn: whileAlive,
 			Description: "Connections that copy rows at once, 1 to 256.",
 		},
 		func(t *TaskOptions) any { return &t.CopyWorkers },
 	},
 	{
 		Option{
-			Name: "index_workers", Default: "by cores", ChangeableIn: whileAlive,
+			Name: "index_workers", Default: byCores, ChangeableIn: whileAlive,
 			Description: "Indexes built at once, 1 to 256.",
 		},
 		func(t *TaskOptions) any { return &t.IndexWorkers },
 	},
 	{
 		Option{
-			Name: "apply_workers", Default: "by cores", ChangeableIn: whileAlive,
-			Description: "Connections that apply changes at once, 1 to 256.",
+			Name: "apply_workers", Default: "2", ChangeableIn: whileAlive,
+			Description: "Connections that apply a backlog side by side, 1 to 256; transactions commit whole and in the source's order all the same.",
 		},
 		func(t *TaskOptions) any { return &t.ApplyWorkers },
 	},
@@ -292,7 +292,7 @@ var compareOptions = []bound[CompareOptions]{
 		func(c *CompareOptions) any { return &c.MaxReportedRows },
 	},
 	{
-		Option{Name: "workers", Default: "by cores", Description: "Connections per side, 1 to 256."},
+		Option{Name: "workers", Default: byCores, Description: "Connections per side, 1 to 256."},
 		func(c *CompareOptions) any { return &c.Workers },
 	},
 	{

@@ -17,7 +17,7 @@ func TestOptionDefaults(t *testing.T) {
 	want := TaskOptions{
 		ConflictPolicy: "error", SyncIndexes: true, PopulateMatviews: true, Decoder: "auto", SplitTableAbove: 256 << 20, CopyFormat: "auto",
 		ExistingObjects: "fail", FullConflicts: "ignore", SequenceMargin: 10000, RetryLimit: 3, HeartbeatInterval: 10 * time.Second,
-		DelayThreshold: time.Minute, OnMaxSlotWAL: "warn", HistoryRetention: 30 * 24 * time.Hour, LargeObjects: true,
+		ApplyWorkers: 2, DelayThreshold: time.Minute, OnMaxSlotWAL: "warn", HistoryRetention: 30 * 24 * time.Hour, LargeObjects: true,
 	}
 	if got != want {
 		t.Errorf("got %+v\nwant %+v", got, want)

@@ -37,6 +37,9 @@ func (z Zone) Location() *time.Location {
 	return location
 }
 
+// byCores is the default of a Count for which the value is chosen later.
+const byCores = "by cores"
+
 var errBoolean = errors.New("must be true or false")
 
 // setValue reads text into a field of an options struct and returns the normalized text.
@@ -61,7 +64,7 @@ func setValue(field any, text string, o *Option) (string, error) {
 		*f = v
 		return strconv.FormatInt(v, 10), err
 	case *Count:
-		if text == o.Default {
+		if text == byCores && o.Default == byCores {
 			return text, nil
 		}
 		v, err := parseInteger(text, 1, 256)

@@ -41,8 +41,7 @@ func supported(stmt Statement) error {
 
 // notYet are the options, or values of options, that have no effect in this version. The empty text stands for any value.
 var notYet = map[string]string{
-	"sync_ddl":      "true",
-	"apply_workers": "",
+	"sync_ddl": "true",
 }
 
 func supportedOptions(options map[string]string) error {

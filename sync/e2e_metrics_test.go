@@ -16,12 +16,12 @@ func (l *lab) metrics(columns string) string {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	l := setup(t, items)
-	l.start("WITH (copy_workers = 2)")
+	l.start("WITH (copy_workers = 2, apply_workers = 3)")
 	l.eventually("the copy is counted", func() bool {
 		return l.metrics("sum(extract_bytes_per_s) > 0 AND sum(apply_bytes_per_s) > 0 AND sum(extract_rows_per_s) > 0 AND sum(net_in_bytes_per_s) > 0 AND sum(net_out_bytes_per_s) > 0") == "t"
 	})
 	l.eventually("an idle stream is there", func() bool {
-		return l.metrics("bool_or(apply_state IN ('idle', 'DML') AND workers = 1 AND memory_bytes > 1e6 AND disk_bytes > 1e6 AND slot_wal_bytes > 0 AND lag_bytes >= 0 AND cpu_pct >= 0)") == "t"
+		return l.metrics("bool_or(apply_state IN ('idle', 'DML') AND workers = 3 AND memory_bytes > 1e6 AND disk_bytes > 1e6 AND slot_wal_bytes > 0 AND lag_bytes >= 0 AND cpu_pct >= 0)") == "t"
 	})
 	l.source("BEGIN; UPDATE item SET v = 1; COMMIT; BEGIN; UPDATE item SET v = 2 WHERE id < 10; COMMIT")
 	l.caughtUp()

@@ -108,14 +108,14 @@ func TestRefusedStatements(t *testing.T) {
 
 	other := strings.Replace(create, "%[1]s", l.task+"x", 1)
 	for _, clause := range []string{
-		"MODE INCREMENTAL", "WITH (sync_ddl = true)", "WITH (apply_workers = 2)",
+		"WITH (sync_ddl = true)",
 	} {
 		if e := l.refused("0A000", other+clause); e.Message == "" {
 			t.Error("no message for " + clause)
 		}
 	}
 	for _, s := range []string{
-		"RESET SYNC TASK %[1]s", "CLONE SYNC TASK %[1]s AS other", "EXPLAIN SYNC TASK %[1]s", "ALTER SYNC TASK %[1]s ADD (TABLE x)",
+		"CLONE SYNC TASK %[1]s AS other", "EXPLAIN SYNC TASK %[1]s", "ALTER SYNC TASK %[1]s ADD (TABLE x)",
 		"ALTER SYNC TASK %[1]s SET (sync_ddl = true)", "COMPARE SYNC TASK %[1]s OBJECTS", "SHOW SYNC DDL SETUP %[1]s",
 	} {
 		if e := l.refused("0A000", s); e.Hint == "" && !strings.Contains(s, "sync_ddl") {

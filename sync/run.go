@@ -213,9 +213,6 @@ func workers(asked catalog.Count) int {
 	return min(max(runtime.NumCPU(), 2), 8)
 }
 
-// applyWorkers is the number asked for, or one.
-func applyWorkers(asked catalog.Count) int { return max(int(asked), 1) }
-
 // finishFull ends a task that has no stream.
 func (r *runner) finishFull(ctx context.Context) error {
 	switch r.task.State {
@@ -271,7 +268,7 @@ func (r *runner) follow(ctx context.Context) error {
 
 func (r *runner) newStream() (*incremental.Stream, error) {
 	r.figures.silence()
-	r.figures.employ(applyWorkers(r.options.ApplyWorkers))
+	r.figures.employ(int(r.options.ApplyWorkers))
 	return incremental.New(incremental.Config{
 		Task:        r.task.ID,
 		Source:      r.source,
@@ -283,6 +280,7 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Policy:      r.options.ConflictPolicy,
 		Append:      r.appends(),
 		Heartbeat:   r.options.HeartbeatInterval,
+		Workers:     int(r.options.ApplyWorkers),
 		Meter:       &r.figures.meter,
 		Report:      reporter{r},
 		Logger:      r.log,

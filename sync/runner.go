@@ -156,7 +156,7 @@ func (r *runner) precheckInput() precheck.Input {
 		Publication:     publication,
 		CopyWorkers:     workers(r.options.CopyWorkers),
 		IndexWorkers:    workers(r.options.IndexWorkers),
-		ApplyWorkers:    workers(r.options.ApplyWorkers),
+		ApplyWorkers:    int(r.options.ApplyWorkers),
 		SequenceMargin:  r.options.SequenceMargin,
 		FlowLimit: func(at time.Time) int {
 			return limitAt(r.task.Flow, catalog.Zone(r.task.Options["time_zone"]).Location(), at)
