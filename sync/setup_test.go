@@ -232,7 +232,7 @@ func (l *lab) await(what string, done <-chan struct{}) {
 // create makes the task; clauses follow FROM and TO.
 func (l *lab) create(clauses string) {
 	l.Helper()
-	l.sql("CREATE SYNC TASK %[1]s FROM '%[2]s' TO '%[3]s' %[4]s", l.from, l.to, clauses)
+	l.sql("CREATE SYNC TASK %[1]s FROM '%[2]s' TO '%[3]s' %[4]s", l.from, l.to, l.decoded(clauses))
 }
 
 // start makes the task, starts it and waits until it streams.
