@@ -125,6 +125,10 @@ func (s *session) setUp(ctx context.Context) error {
 	if _, err := s.conn.Exec(ctx, `SET work_mem = '64MB'`); err != nil {
 		return fmt.Errorf("raise work_mem: %w", err)
 	}
+	// Rows that change are mostly in memory: looking up thousands of them costs less than reading a table with millions.
+	if _, err := s.conn.Exec(ctx, `SET random_page_cost = 1.1`); err != nil {
+		return fmt.Errorf("set random_page_cost: %w", err)
+	}
 	// What a set statement is thought to cost has no bearing on whether compiling it pays.
 	if s.version >= 110000 {
 		if _, err := s.conn.Exec(ctx, `SET jit = off`); err != nil {
