@@ -37,6 +37,9 @@ func reportSpeeds(turns map[string]turn, scale float64) (missed int) {
 			ratios = append(ratios, turns[w.name][native][i].wall/c.wall)
 		}
 		remark := fmt.Sprintf("%.2f", ratios)
+		if len(ratios) > 0 {
+			remark += fmt.Sprintf("; CPU of all parties %.2f ×", medianOf(turns[w.name][ours], cost.cpu)/medianOf(turns[w.name][native], cost.cpu))
+		}
 		if starts := turns[nothing]; len(ratios) > 0 && starts != nil && w.name != nothing {
 			remark += fmt.Sprintf("; %.2f without what it takes to get going",
 				(medianOf(turns[w.name][native], wall)-medianOf(starts[native], wall))/(medianOf(turns[w.name][ours], wall)-medianOf(starts[ours], wall)))
@@ -51,6 +54,8 @@ func reportSpeeds(turns map[string]turn, scale float64) (missed int) {
 	}
 	return missed
 }
+
+func (c cost) cpu() float64 { return c.tool + c.source + c.destination }
 
 func medianOf(costs []cost, part func(cost) float64) float64 {
 	var all []float64

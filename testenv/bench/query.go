@@ -62,7 +62,7 @@ func benchQuery(ctx context.Context, o options) (err error) {
 	seconds := int(math.Ceil(5 * o.scale))
 	say("queries of pgbench, each for %d s, over Unix sockets; %d rounds; per second", seconds, o.rounds)
 	say("%-10s %8s %9s %5s %10s %10s %7s", "query", "clients", "protocol", "round", direct, throughDaemon, "ratio")
-	ratios := map[string][]float64{}
+	ratios, added := map[string][]float64{}, map[string][]float64{}
 	for round := range o.rounds {
 		for _, q := range questions {
 			if len(o.only) > 0 && !slices.Contains(o.only, q.name) {
@@ -81,6 +81,7 @@ func benchQuery(ctx context.Context, o options) (err error) {
 			}
 			ratio := speed[direct] / speed[throughDaemon]
 			ratios[q.name] = append(ratios[q.name], ratio)
+			added[q.name] = append(added[q.name], float64(q.clients)*1e6*(1/speed[throughDaemon]-1/speed[direct]))
 			say("%-10s %8d %9s %5d %10.0f %10.0f %7.2f", q.name, q.clients, q.protocol, round+1, speed[direct], speed[throughDaemon], ratio)
 		}
 	}
@@ -89,7 +90,7 @@ func benchQuery(ctx context.Context, o options) (err error) {
 	missed := 0
 	for _, q := range questions {
 		if len(ratios[q.name]) > 0 {
-			missed += judge(q.name, median(ratios[q.name]), queryBar, queryStretch, q.sql)
+			missed += judge(q.name, median(ratios[q.name]), queryBar, queryStretch, fmt.Sprintf("%+.0f µs; %s", median(added[q.name]), q.sql))
 		}
 	}
 	if missed > 0 {

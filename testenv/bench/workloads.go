@@ -34,8 +34,8 @@ const (
 	branches    = 10
 	articles    = 4000
 	giantRows   = 2_000_000
-	keylessRows = 50_000
-	keylessGone = 5000
+	keylessRows = 80_000
+	keylessGone = 8000
 )
 
 func keyless(rows int, scale float64) int { return int(float64(rows) * math.Sqrt(scale)) }
