@@ -215,7 +215,7 @@ func TestTasks(t *testing.T) {
 		{"ALTER SYNC TASK store RESET (conflict_policy)", "", ""},
 		{"ALTER SYNC TASK store SET MODE INCREMENTAL", "", ""},
 		{"ALTER SYNC TASK store SET (existing_objects = replace)", CodeInvalidValue, "does not go with MODE INCREMENTAL"},
-		{"ALTER SYNC TASK store SET (create_database)", CodeInvalidValue, "MODE FULL AND INCREMENTAL makes them"},
+		{"ALTER SYNC TASK store SET (create_database = true)", CodeInvalidValue, "MODE FULL AND INCREMENTAL makes them"},
 		{"ALTER SYNC TASK store SET ACCOUNTS ALL", CodeInvalidValue, "ACCOUNTS does not go with MODE INCREMENTAL"},
 		{"CREATE SYNC TASK third FROM '" + nowhere + "' TO '" + nowhere + "' MODE INCREMENTAL ACCOUNTS ALL", CodeInvalidValue, "ACCOUNTS"},
 		{"RESET SYNC TASK store", CodeWrongState, "cannot reset task"},

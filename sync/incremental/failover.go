@@ -44,15 +44,11 @@ func (w whereabouts) blame(err error) error {
 }
 
 // settle records where the destination is, once it is certain that the source still has all that it lacks.
-func (w whereabouts) settle(ctx context.Context, cfg Config, dst *session) error {
+func (w whereabouts) settle(ctx context.Context, cfg Config, dst *session, confirmed pglogrepl.LSN) error {
 	if w.now == w.before || w.now == (ledger.Server{}) {
 		return nil
 	}
 	if w.moved() {
-		confirmed, err := confirmedBefore(ctx, cfg)
-		if err != nil {
-			return err
-		}
 		event, message := "destination failed over", fmt.Sprintf("the destination is on timeline %d, and was on %d", w.now.Timeline, w.before.Timeline)
 		if w.otherCluster() {
 			event, message = "destination moved", fmt.Sprintf("the destination has %s, and had %s", w.now, w.before)
@@ -63,17 +59,16 @@ func (w whereabouts) settle(ctx context.Context, cfg Config, dst *session) error
 	return ledger.MoveTo(ctx, dst.conn, cfg.Task, dst.position.Fence, w.now)
 }
 
-// confirmedBefore is what the source was told to forget, as it tells itself (9.6).
-func confirmedBefore(ctx context.Context, cfg Config) (confirmed string, err error) {
-	conn, err := cfg.Source.Connect(ctx, "pgsyncd "+cfg.Task+" source")
-	if err != nil {
-		return "", err
+// confirmed is what the source was told to forget, as the slot shows it (9.6); else 0.
+func (s *source) confirmed(ctx context.Context, slot string) (confirmed pglogrepl.LSN, err error) {
+	var text string
+	err = s.control.QueryRow(ctx, `SELECT coalesce(pg_catalog.to_json(s) ->> 'confirmed_flush_lsn', '0/0') FROM pg_catalog.pg_replication_slots s
+		WHERE s.slot_name = $1`, slot).Scan(&text)
+	if err == nil {
+		confirmed, err = pglogrepl.ParseLSN(text)
 	}
-	defer closeRaw(ctx, conn.PgConn())
-	err = conn.QueryRow(ctx, `SELECT coalesce(pg_catalog.to_json(s) ->> 'confirmed_flush_lsn', s.restart_lsn::text, '')
-		FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1`, cfg.Slot).Scan(&confirmed)
 	if err != nil {
-		return "", fmt.Errorf("look at slot %s: %w", cfg.Slot, err)
+		return 0, fmt.Errorf("look at slot %s: %w", slot, err)
 	}
 	return confirmed, nil
 }

@@ -58,13 +58,14 @@ type milestone struct {
 	at              time.Time
 }
 
-// openStandbys looks for the first time, before anything is confirmed. durable is the ledger's position.
-func openStandbys(ctx context.Context, cfg Config, p *progress, durable pglogrepl.LSN) (*standbys, error) {
+// openStandbys looks for the first time, before anything is confirmed. told is what was confirmed by earlier streams, durable the
+// ledger's position.
+func openStandbys(ctx context.Context, cfg Config, p *progress, told, durable pglogrepl.LSN) (*standbys, error) {
 	conn, err := cfg.Destination.Connect(ctx, "pgsyncd "+cfg.Task+" standbys")
 	if err != nil {
 		return nil, err
 	}
-	s := &standbys{conn: conn, cfg: cfg, progress: p, known: map[string]*standby{}}
+	s := &standbys{conn: conn, cfg: cfg, progress: p, known: map[string]*standby{}, safe: told}
 	p.mu.Lock()
 	p.hold.durable = durable
 	p.mu.Unlock()

@@ -74,10 +74,14 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 		return at.blame(err)
 	}
 	defer src.close(ctx)
-	if err := at.settle(ctx, cfg, dst); err != nil {
+	told, err := src.confirmed(ctx, cfg.Slot)
+	if err != nil {
 		return err
 	}
-	others, err := openStandbys(ctx, cfg, s.progress, dst.position.LSN)
+	if err := at.settle(ctx, cfg, dst, told); err != nil {
+		return err
+	}
+	others, err := openStandbys(ctx, cfg, s.progress, told, dst.position.LSN)
 	if err != nil {
 		return err
 	}
