@@ -30,7 +30,14 @@ var applySettings = map[string]string{"autovacuum": "off", "wal_retrieve_retry_i
 
 // benchApply measures how fast backlogs of changes are applied, how late changes arrive, and the daemon's memory.
 func benchApply(ctx context.Context, o options) (err error) {
-	wanted := func(name string) bool { return len(o.only) == 0 || slices.Contains(o.only, name) }
+	names := []string{"delay", "memory"}
+	for _, w := range workloads {
+		names = append(names, w.name)
+	}
+	wanted, err := o.wanted(names...)
+	if err != nil {
+		return err
+	}
 	l, err := newLab(ctx, applySettings)
 	if err != nil {
 		return err

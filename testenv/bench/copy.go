@@ -27,12 +27,15 @@ type cost struct{ wall, tool, source, destination float64 }
 
 // benchCopy measures all contenders, then the daemon's memory.
 func benchCopy(ctx context.Context, o options) (err error) {
-	var field []contender
+	var names []string
 	for _, c := range contenders {
-		if len(o.only) == 0 || slices.Contains(o.only, c.name) {
-			field = append(field, c)
-		}
+		names = append(names, c.name)
 	}
+	wanted, err := o.wanted(names...)
+	if err != nil {
+		return err
+	}
+	field := slices.DeleteFunc(slices.Clone(contenders), func(c contender) bool { return !wanted(c.name) })
 	if _, err := exec.LookPath("pgcopydb"); err != nil && slices.ContainsFunc(field, func(c contender) bool { return c.name == pgcopydb }) {
 		return errors.New("pgcopydb is missing: apt-get install pgcopydb, or leave it out with ONLY=psql,native,pgsyncd")
 	}

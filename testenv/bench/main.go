@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,6 +72,16 @@ func readOptions() (o options, err error) {
 		o.only = strings.Split(text, ",")
 	}
 	return o, nil
+}
+
+// wanted tells what of the names takes part. A name that is none of them is an error.
+func (o options) wanted(names ...string) (func(string) bool, error) {
+	for _, name := range o.only {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("ONLY=%s: there are %s", name, strings.Join(names, ", "))
+		}
+	}
+	return func(name string) bool { return len(o.only) == 0 || slices.Contains(o.only, name) }, nil
 }
 
 // say prints one line of the report.

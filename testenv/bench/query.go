@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 
 	"pgsyncd/testenv"
@@ -38,6 +37,14 @@ const throughDaemon, direct = "daemon", "direct"
 // benchQuery measures queries through the daemon against the same in its catalog directly. The catalog is in a database of a server of
 // the bench's own, since the daemon's private one lets nobody else in.
 func benchQuery(ctx context.Context, o options) (err error) {
+	var names []string
+	for _, q := range questions {
+		names = append(names, q.name)
+	}
+	wanted, err := o.wanted(names...)
+	if err != nil {
+		return err
+	}
 	l, err := newLab(ctx, nil)
 	if err != nil {
 		return err
@@ -65,7 +72,7 @@ func benchQuery(ctx context.Context, o options) (err error) {
 	ratios, added := map[string][]float64{}, map[string][]float64{}
 	for round := range o.rounds {
 		for _, q := range questions {
-			if len(o.only) > 0 && !slices.Contains(o.only, q.name) {
+			if !wanted(q.name) {
 				continue
 			}
 			speed := map[string]float64{}
