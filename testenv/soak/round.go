@@ -202,11 +202,35 @@ func (r *round) end(ctx context.Context) error {
 	return execute(ctx, r.destination.ConnString("postgres"), "DROP DATABASE "+r.db)
 }
 
+// control runs a statement on the daemon, whose catalog may have been killed a moment ago: it waits for a session.
 func (r *round) control(ctx context.Context, sql string) error {
-	if err := execute(ctx, r.daemon.SocketString(), sql); err != nil {
+	err := r.onDaemon(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(strings.Fields(sql)[:3], " "), err)
 	}
 	return nil
+}
+
+// onDaemon calls f with a session of the daemon, and again with another one if that was lost.
+func (r *round) onDaemon(ctx context.Context, f func(*pgx.Conn) error) error {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		lost := true
+		err := withConn(ctx, r.daemon.SocketString(), func(c *pgx.Conn) error {
+			err := f(c)
+			lost = c.IsClosed()
+			return err
+		})
+		if err == nil || !lost || time.Now().After(deadline) {
+			return err
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 func (r *round) reach(ctx context.Context, state string) error {
@@ -215,7 +239,7 @@ func (r *round) reach(ctx context.Context, state string) error {
 
 // admitted waits until the prechecks are through: a server that is away then is a reason not to start.
 func (r *round) admitted(ctx context.Context) error {
-	return withConn(ctx, r.daemon.SocketString(), func(c *pgx.Conn) error {
+	return r.onDaemon(ctx, func(c *pgx.Conn) error {
 		for {
 			var state string
 			if err := c.QueryRow(ctx, "SELECT state FROM sync_tasks WHERE task = $1", r.task).Scan(&state); err != nil {
