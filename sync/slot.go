@@ -212,7 +212,7 @@ func (w *slotWatch) failTask(ctx context.Context, q *runner, retained int64) err
 	case catalog.StateFull, catalog.StateFullFailed:
 		ev = catalog.EventFailedFull
 	default:
-		if q.notes.Phase == phaseFull {
+		if q.notes.Phase == phaseFull && q.task.Mode != catalog.ModeIncremental {
 			ev = catalog.EventFailedFull
 		}
 	}
