@@ -49,7 +49,7 @@ func scout(ctx context.Context, cfg Config, at ledger.Position, verbatim bool, c
 	}
 	defer func() { closeRaw(ctx, conn) }()
 	p := newProgress()
-	p.update(func(p *Progress) { p.Received, p.Applied, p.Confirmed = at.LSN, at.LSN, at.LSN })
+	p.update(func(p *Progress) { p.Received, p.Applied = at.LSN, at.LSN }) // standbys of the destination may lack at
 	q := newQueue(cfg.BatchBytes)
 	l, err := acquire(ctx, conn, cfg.Slot, at.LSN, &skimmer{}, &intake{queue: q, progress: p, fed: at.LSN})
 	if err != nil {
