@@ -80,8 +80,10 @@ func (a *applier) assemble(ctx context.Context, events []event) (*batch, error) 
 func (a *applier) admit(ctx context.Context, e *event) (change, bool, error) {
 	c := change{event: e}
 	if e.kind != kindTruncate {
-		if after, _ := a.copiedAt(e.relation.name); e.relation.unreadable != "" && e.tx.start < after {
-			return c, false, nil
+		if e.relation.unreadable != "" {
+			if after, _ := a.copiedAt(e.relation.name); e.tx.start < after {
+				return c, false, nil
+			}
 		}
 		t, err := a.target(ctx, e.relation, e.tx)
 		if err != nil || t == nil || e.tx.start < t.after {

@@ -91,21 +91,24 @@ func (q *queue) take(ctx context.Context, alarm <-chan time.Time) ([]event, erro
 	}
 }
 
-// linger waits until the queue is half full, but not for longer than a part of the time by which what it holds is late already: the
-// more changes come together, the more of them fold. skew is how far the source's clock is ahead of ours.
+// linger waits while the queue fills, until it is half full, but not for longer than a part of the time by which what it holds is
+// late already: the more changes come together, the more of them fold. skew is how far the source's clock is ahead of ours.
 func (q *queue) linger(ctx context.Context, skew time.Duration) {
-	late := q.late(time.Now().Add(skew))
+	late, bytes := q.late(time.Now().Add(skew))
 	if late < lingerFrom {
 		return
 	}
-	timer := time.NewTimer(min(late/lingerPart, lingerLimit))
-	defer timer.Stop()
-	for !q.half() {
+	tick := time.NewTicker(lingerStep)
+	defer tick.Stop()
+	for end := time.Now().Add(min(late/lingerPart, lingerLimit)); time.Now().Before(end); {
 		select {
 		case <-q.plenty:
-		case <-timer.C:
-			return
+		case <-tick.C:
 		case <-ctx.Done():
+			return
+		}
+		before := bytes
+		if _, bytes = q.late(time.Time{}); bytes <= before || bytes >= q.limit/2 {
 			return
 		}
 	}
@@ -115,24 +118,19 @@ const (
 	lingerFrom  = 500 * time.Millisecond
 	lingerPart  = 10
 	lingerLimit = 200 * time.Millisecond
+	lingerStep  = 10 * time.Millisecond
 )
 
-// late is how long ago the newest transaction that is held committed; 0 when there is none.
-func (q *queue) late(now time.Time) time.Duration {
+// late is how long ago the newest transaction that is held committed, 0 when there is none, and how much is held.
+func (q *queue) late(now time.Time) (late time.Duration, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := q.whole - 1; i >= 0; i-- {
 		if q.events[i].kind == kindCommit {
-			return now.Sub(q.events[i].tx.time)
+			return now.Sub(q.events[i].tx.time), q.bytes
 		}
 	}
-	return 0
-}
-
-func (q *queue) half() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.bytes >= q.limit/2
+	return 0, q.bytes
 }
 
 // plentiful returns whole transactions if the queue is half full, else nothing.
