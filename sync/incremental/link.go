@@ -32,6 +32,7 @@ const (
 type link struct {
 	conn     net.Conn
 	frontend *pgproto3.Frontend
+	wide     bool // it reads much at once
 	decode   decoder
 	in       *intake
 	interval time.Duration // the source hears from us at least so often
@@ -80,6 +81,7 @@ func (l *link) receive(ctx context.Context, late func() bool) error {
 				return context.Cause(ctx)
 			}
 		}
+		l.widen()
 		message, err := l.frontend.Receive()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

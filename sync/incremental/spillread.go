@@ -1,0 +1,45 @@
+package incremental
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+const (
+	readBuffer = 128 << 10
+	calmPause  = time.Millisecond
+)
+
+// calmReader reads from a source. A walsender sends every message by itself, and whoever waits for it is woken as often. What belongs to
+// a transaction in progress is in no hurry, so more of it may gather before it is read: that takes far less of both processors.
+type calmReader struct {
+	conn  net.Conn
+	pause func() bool // what comes next is in no hurry
+}
+
+func (r calmReader) Read(p []byte) (int, error) {
+	if r.pause() {
+		<-time.After(calmPause)
+	}
+	return r.conn.Read(p)
+}
+
+// widen makes the link read much at once, as soon as everything is used that was read before.
+func (l *link) widen() {
+	if l.wide || l.frontend.ReadBufferLen() > 0 {
+		return
+	}
+	l.wide = true
+	r := calmReader{conn: l.conn, pause: func() bool { return false }}
+	// Of an encrypted connection a read returns one message, however much is there.
+	if _, encrypted := l.conn.(*tls.Conn); !encrypted {
+		if d, ok := l.decode.(*pgoutput); ok && d.spill != nil {
+			r.pause = func() bool { return d.spill.current != nil }
+		}
+	}
+	l.frontend = pgproto3.NewFrontend(bufio.NewReaderSize(r, readBuffer), l.conn)
+}
