@@ -280,6 +280,7 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Policy:      r.options.ConflictPolicy,
 		Append:      r.appends(),
 		Heartbeat:   r.options.HeartbeatInterval,
+		SpillDir:    r.cfg.spillDir(),
 		Workers:     int(r.options.ApplyWorkers),
 		Meter:       &r.figures.meter,
 		Report:      reporter{r},

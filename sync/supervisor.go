@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -44,6 +46,9 @@ func (c *Config) Validate() error {
 	}
 	return nil
 }
+
+// spillDir is where transactions that sources have not committed yet are kept, in a directory for each task.
+func (c *Config) spillDir() string { return filepath.Join(c.WorkDir, "spill") }
 
 // Supervisor keeps one runner for every task that has a duty.
 type Supervisor struct {
@@ -100,6 +105,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		_ = g.Wait()
 	}()
 	g.Go(func() error { s.writeFigures(base); return nil })
+	// Of tasks that have no stream any more; the others' are of no use either.
+	if err := os.RemoveAll(s.cfg.spillDir()); err != nil {
+		s.cfg.Logger.Warn("remove what is left of streams", "error", err)
+	}
 	tick := time.NewTicker(s.cfg.Poll)
 	defer tick.Stop()
 	prune := time.NewTicker(time.Hour)
