@@ -5,9 +5,9 @@
 //	             └──────────────────────────── confirmed position ◄─────────────────────────────────┘
 //
 // link.go receives and answers, drain.go reads a backlog another way (draincopy.go), intake.go is where both ways meet, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, spilldecode.go and
-// spill.go keep the transactions that pgoutput sends before they have committed, queue.go holds the events, apply.go assembles whole transactions and
+// spill.go keep the transactions that pgoutput sends before they have committed, queue.go holds the events, batch.go assembles whole transactions, apply.go
 // owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
-// replay.go and conflict.go one by one with care. scope.go and target.go know where a table's changes go and under which names,
+// replay.go and conflict.go one by one with care. parallel.go applies several batches at once. scope.go and target.go know where a table's changes go and under which names,
 // fit.go which types hold them, share.go and merged.go whose rows a TRUNCATE meets.
 //
 // # State
@@ -26,8 +26,13 @@
 //   - A commit is durable before anything is concluded from it: synchronous_commit is on in this session whatever the database's
 //     settings say. A COMMIT without an answer ends the stream; whether it took effect is read from the ledger.
 //   - Nobody else moves P meanwhile. Run raises the fence first; that waits for transactions of former owners which hold the
-//     row, so the position it returns is final for them, and all they may still try fails: each transaction first locks the
-//     row under the fence and the position it expects.
+//     row, so the position it returns is final for them, and all they may still try fails: each transaction locks the
+//     row under the fence and the position it expects, first of all or, where batches overlap, before it commits.
+//   - Where batches of a backlog overlap (parallel.go), each is one transaction of the destination still, of whole transactions of the
+//     source, on a connection of its own. Its last statement but COMMIT moves P from the end of the batch before to its own end, which
+//     no row allows until that batch has committed; and it is not even sent before the answer to that COMMIT. So batches commit in
+//     the order of the source, each finds P where it expects it or fails, and nothing of a batch commits after one that did not. An owner that
+//     has been replaced holds locks on rows at most, until its connections end: whatever it has applied ahead cannot commit.
 //   - Nothing after P is missing from the stream. The source may forget what was confirmed, and the confirmed position is always
 //     a P that is committed. When the stream starts, the slot's own position must not exceed P (the server would silently start
 //     there instead), and slot, plugin, database, cluster and timeline must be the ones P belongs to; the slot is looked at
@@ -84,6 +89,15 @@
 // session. Deletes come first, then updates, then inserts, so that a key is free before it is taken. TRUNCATE, and a table's
 // new shape, divide a batch. Tables without a key fold into the number of equal rows that come or go.
 //
+// A batch that overlaps others applies ahead only what none of those before it touches: rows whose keys they do not have, of tables
+// that fold in all of them, with keys whose equality is that of their texts. No statement ahead thus meets a row that a batch before has yet
+// to change, and whatever it meets has been committed. Everything else (the other rows, changes that do not fold, tables without a key)
+// waits until all batches before have committed, and meets what they left. TRUNCATE, a new shape of a table, triggers that fire, and
+// transactions larger than a batch are applied alone. A surprise rolls its batch back and all that come after it, and they are applied
+// alone, one after the other. A batch waits for locks of a batch behind it only where keys are equal that look different, or where the destination's
+// rows are not what they should be; PostgreSQL cannot see such a circle, because the batch behind waits for its turn here. Hence its sessions
+// wait a second for a lock, and then that is a surprise too.
+//
 // Several tables of the source may be one in the destination. Their changes are then applied one by one in the order of the source,
 // each to the row with its key. Which table a row came from is not known: a TRUNCATE of some of them stops the stream, and where two
 // of them have rows of one key, the changes of both fall on the one row that is there.
@@ -110,11 +124,11 @@
 // Run has four, and awaits them: feed, heartbeat, one that looks at the destination's standbys, and the applier in run. Feed has two for each
 // walsender: read (receives and decodes, or drains; waits only for room in the queue, for rows of the copy of the slot, and with
 // test_decoding now and then for the source's catalogs), and report (status messages; waits for nobody, so the source is answered however
-// long the applier takes).
+// long the applier takes). While batches overlap, the applier has one for each of them.
 //
 // # Memory
 //
-// Decoded changes take at most twice BatchBytes: the queue, and the batch being applied. Transactions in progress are in files, and take two
+// Decoded changes take at most twice BatchBytes: the queue, and the batch being applied; or the queue, and a batch for each of Workers. Transactions in progress are in files, and take two
 // buffers in all, however large and many they are. What a call for a backlog returns is kept by the source and read as there is room.
 // Parameters of set statements take up to
 // as much again. A single value counts in full, whatever its size.
