@@ -37,6 +37,7 @@ func (h *hold) limit(before, durable pglogrepl.LSN) pglogrepl.LSN {
 // lacks, so the source must not have forgotten that. It has a connection of its own and is used by one goroutine at a time.
 type standbys struct {
 	conn     *pgx.Conn
+	query    string // standbySQL
 	cfg      Config
 	progress *progress
 	known    map[string]*standby
@@ -59,13 +60,13 @@ type milestone struct {
 }
 
 // openStandbys looks for the first time, before anything is confirmed. told is what was confirmed by earlier streams, durable the
-// ledger's position.
-func openStandbys(ctx context.Context, cfg Config, p *progress, told, durable pglogrepl.LSN) (*standbys, error) {
+// ledger's position. version is the destination's server_version_num.
+func openStandbys(ctx context.Context, cfg Config, version int, p *progress, told, durable pglogrepl.LSN) (*standbys, error) {
 	conn, err := cfg.Destination.Connect(ctx, "pgsyncd "+cfg.Task+" standbys")
 	if err != nil {
 		return nil, err
 	}
-	s := &standbys{conn: conn, cfg: cfg, progress: p, known: map[string]*standby{}, safe: told}
+	s := &standbys{conn: conn, query: standbySQL(version), cfg: cfg, progress: p, known: map[string]*standby{}, safe: told}
 	p.mu.Lock()
 	p.hold.durable = durable
 	p.mu.Unlock()
@@ -99,10 +100,19 @@ func (s *standbys) watch(ctx context.Context) error {
 
 // standbySQL reads how much WAL is durable here and what each physical standby has of it. Of sessions that the role may not see there is
 // only the number. Whoever decodes has a logical slot; pg_basebackup and its like report no position.
-const standbySQL = `SELECT w.lsn::text, r.pid IS NOT NULL, coalesce(r.state, ''), coalesce(r.application_name || ' at ' || coalesce(r.client_addr::text, 'a socket'), ''),
-	coalesce(r.flush_lsn::text, '')
-	FROM (SELECT pg_catalog.pg_current_wal_flush_lsn()) AS w (lsn) LEFT JOIN pg_catalog.pg_stat_replication r
+func standbySQL(version int) string {
+	current, flushed := "pg_current_wal_flush_lsn", "flush_lsn"
+	switch {
+	case version < 90600: // there is no function for what is flushed; what is written lies behind it and is flushed soon
+		current, flushed = "pg_current_xlog_location", "flush_location"
+	case version < 100000:
+		current, flushed = "pg_current_xlog_flush_location", "flush_location"
+	}
+	return `SELECT w.lsn::text, r.pid IS NOT NULL, coalesce(r.state, ''),
+		coalesce(r.application_name || ' at ' || coalesce(r.client_addr::text, 'a socket'), ''), coalesce(r.` + flushed + `::text, '')
+	FROM (SELECT pg_catalog.` + current + `()) AS w (lsn) LEFT JOIN pg_catalog.pg_stat_replication r
 	ON NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')`
+}
 
 // look brings what is known of the standbys up to date and moves on what may be confirmed. What was committed before it is in the WAL that
 // it reads the end of.
@@ -113,7 +123,7 @@ func (s *standbys) look(ctx context.Context, now time.Time) error {
 	for _, sb := range s.known {
 		sb.present = false
 	}
-	rows, err := s.conn.Query(ctx, standbySQL)
+	rows, err := s.conn.Query(ctx, s.query)
 	if err != nil {
 		return fmt.Errorf("look for standbys of the destination: %w", err)
 	}

@@ -81,7 +81,7 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 	if err := at.settle(ctx, cfg, dst, told); err != nil {
 		return err
 	}
-	others, err := openStandbys(ctx, cfg, s.progress, told, dst.position.LSN)
+	others, err := openStandbys(ctx, cfg, dst.version, s.progress, told, dst.position.LSN)
 	if err != nil {
 		return err
 	}
