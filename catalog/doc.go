@@ -1,6 +1,6 @@
 // Package catalog keeps the durable state of the daemon in a PostgreSQL database: tasks with their credentials, live
-// figures, history, comparisons, users. What users may see are the views of schema sync; the tables behind them are in
-// schema pgsyncd.
+// figures, metrics of every minute, history, comparisons, users. What users may see are the views of schema sync; the tables
+// behind them are in schema pgsyncd.
 //
 // # The server
 //

@@ -28,10 +28,12 @@
 //     repeated until its new beginning is noted;
 //   - the names of objects a runner makes on the source are in the catalog before the objects exist, so that a crash
 //     leaves nothing that cannot be found again;
+//   - what a slot retains on the source is looked at as long as the task may have one, whether it has a runner or not: WAL piles up
+//     most while a task is paused, has failed or cannot reach its destination;
 //   - every change of a task's state goes through catalog.Fire, which refuses what the transition table does not hold.
 //
-// Goroutines: Supervisor.Run, one per runner, one per running task that watches the source's WAL, and one that writes
-// the live figures; all end before Run returns.
+// Goroutines: Supervisor.Run, one per runner, one per task with a slot that watches the source's WAL, and one that writes
+// the live figures and metrics; all end before Run returns.
 //
 // Failures: a stage returns an error, endpoint.Classify tells what kind. Network faults are retried for ever with a
 // growing pause, permanent ones fail the task at once, all others fail it after retry_limit attempts without progress
