@@ -26,6 +26,7 @@ func TestByTestDecoding(t *testing.T) {
 		"no known encoding":           TestTextOfNoKnownEncoding,
 		"types that do not hold":      TestTypeThatDoesNotHoldTheValuesStopsTheStream,
 		"wider types":                 TestWiderTypesOfTheDestination,
+		"overlapping batches":         TestOverlappingBatches,
 		"random batches":              TestRandomBatchesFold,
 		"partitions of another kind":  TestPartitionsOfAnotherLayout,
 		"partition attached anew":     TestTruncateOfPartitionThatWasAttachedAnew,

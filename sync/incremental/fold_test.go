@@ -73,3 +73,24 @@ func randomBatches(t *testing.T, src, dst *testenv.Cluster) {
 		t.Errorf("%d batches were replayed", p.Replays)
 	}
 }
+
+// Composite values, which unnest would take apart, and domains address rows and are set like others.
+func TestCompositeValuesFold(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TYPE couple AS (a int, b text); CREATE DOMAIN pair AS couple; CREATE DOMAIN small AS int CHECK (VALUE < 1000);
+		CREATE TABLE c (k couple, s small, v couple, d pair, PRIMARY KEY (k, s)); CREATE TABLE w (k couple, d pair, s small);
+		ALTER TABLE w REPLICA IDENTITY FULL; CREATE TABLE gate ()`)
+	r := l.start()
+	l.inOneBatch("c", r, func() {
+		l.source(`INSERT INTO c SELECT ROW(i, E'a,"(\\' || i)::couple, i, ROW(i, NULL)::couple, ROW(1, '')::couple FROM generate_series(1, 300) i;
+			INSERT INTO w SELECT ROW(i % 10, NULL)::couple, ROW(i % 3, 'x')::couple, 1 FROM generate_series(1, 300) i`)
+		l.source(`UPDATE c SET v = ROW(0, 'new'), d = NULL WHERE s % 2 = 0; DELETE FROM c WHERE s % 7 = 0; DELETE FROM w WHERE (k).a = 3`)
+	})
+	l.inOneBatch("c", r, func() {
+		l.source(`UPDATE c SET v = ROW(0, 'again'), s = s WHERE s % 3 = 0; DELETE FROM c WHERE s % 5 = 0; DELETE FROM w WHERE (d).a = 1; UPDATE w SET s = 2 WHERE (k).a = 4`)
+	})
+	l.equal()
+	if p := l.report.progress(); p.Replays != 0 {
+		t.Errorf("%d batches were replayed", p.Replays)
+	}
+}

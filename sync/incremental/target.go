@@ -117,9 +117,10 @@ func (s *session) describeColumns(ctx context.Context, t *target) error {
 	if s.version >= 120000 {
 		generated = `a.attgenerated::text`
 	}
-	// Domains and arrays have no array type everywhere; their values go as an array of text and are cast.
+	// Domains and arrays have no array type everywhere, and unnest takes composite values apart, also those under a domain; such
+	// values go as an array of text and are cast.
 	rows, err := s.conn.Query(ctx, `SELECT a.attname, a.atttypid, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
-			pg_catalog.format_type(a.atttypid, -1), t.typarray, t.typdelim::text,
+			pg_catalog.format_type(a.atttypid, -1), CASE WHEN t.typtype IN ('c', 'd') THEN 0 ELSE t.typarray END::pg_catalog.oid, t.typdelim::text,
 			t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace, `+generated+` <> '', `+identity+` = 'a'
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, t.oid)
