@@ -16,23 +16,21 @@ import (
 // source about twice and the receiver about four times what the function does that returns changes as rows. But that function
 // decodes all that it returns before the first row, and begins where the slot keeps WAL from.
 type Drain struct {
-	Above   int64         // default 32 MiB; a backlog of so much WAL is worth it. Negative: none is
-	After   time.Duration // default 2 s; the end of the WAL is looked at when transactions come so late
-	Changes int           // default 100,000; asked for at once, and more where much would be read again
+	Above   int64         // default 8 MiB; a backlog of so much WAL is worth it. Negative: none is
+	After   time.Duration // default 2 s; the end of the WAL is looked at when a transaction comes so late
+	Changes int           // default 200,000; asked for at once, fewer at first, and more where much would be read again
 }
 
 const (
-	defaultDrainAbove   = 32 << 20
+	defaultDrainAbove   = 8 << 20
 	defaultDrainAfter   = 2 * time.Second
-	defaultDrainChanges = 100_000
+	defaultDrainChanges = 200_000
 
-	drainRest  = 8       // this part of Drain.Above is left to the walsender
+	drainRest  = 8       // this part of Drain.Above is left to the walsender in any case
 	drainSpan  = 1 << 30 // bytes of WAL after which a drain begins anew: while it lasts, the slot keeps them
 	drainLook  = 5       // times Drain.After: until the end of the WAL is looked at again
 	drainPause = 30      // likewise, until a drain is tried again that failed, or had better not been
 	drainGiant = 4       // times what was asked for: there is a transaction that the walsender had better send
-
-	drainGrowth = 8 // times Drain.Changes are asked for at most
 )
 
 func (d Drain) withDefaults() Drain {
@@ -69,22 +67,19 @@ func (s *source) feed(ctx context.Context) error {
 	}
 }
 
-// read feeds until ctx ends, there is a fault, or the copy of the slot has been read beyond the walsender (errOvertaken).
+// read feeds until ctx ends, there is a fault, or the copy of the slot has been read beyond the walsender (errOvertaken). A backlog shows by
+// the age of the first transaction that comes from the walsender. So one that begins with a giant transaction is left to it.
 func (s *source) read(ctx context.Context) error {
-	behind := int64(s.walEnd)-int64(s.in.fed) >= s.cfg.Drain.Above //nolint:gosec // positions are below 2^63
 	for {
-		if behind && s.drainable() {
-			if err := s.drain(ctx); err != nil {
-				return err
-			}
-			if s.overtaken {
-				return errOvertaken
-			}
-		}
 		if err := s.link.receive(ctx, s.late); !errors.Is(err, errLate) {
 			return err
 		}
-		behind = true // by time; how much it is shows the WAL
+		if err := s.drain(ctx); err != nil {
+			return err
+		}
+		if s.overtaken {
+			return errOvertaken
+		}
 	}
 }
 
@@ -112,39 +107,53 @@ func (s *source) drain(ctx context.Context) error {
 	if err := c.create(ctx, s.in.fed); err != nil {
 		return s.spare(ctx, err)
 	}
-	from, changes := s.in.fed, 0
 	var d decoder = s.lines
 	if s.lines == nil {
 		d = newPgoutput(s.cfg.Publication, nil, s.counters) // a call returns what has committed
 	}
-	for c.left(s.in.fed) > s.cfg.Drain.Above/drainRest && s.in.fed-from < drainSpan {
-		n, asked, before := 0, c.changes, s.in.fed
-		n, err = c.read(ctx, s.in, d)
-		changes += n
-		s.in.progress.update(func(p *Progress) { p.Drained += int64(n) })
-		s.overtaken = s.overtaken || n > 0
-		if err != nil && n > 0 {
+	began, from, before := time.Now(), s.in.fed, s.in.progress.read().Drained
+	for more := true; more; {
+		if more, err = s.drainOnce(ctx, c, d); err != nil {
 			return err
 		}
-		if err == nil {
-			err = c.look(ctx)
-		}
-		if err != nil {
-			return s.spare(ctx, err)
-		}
-		s.overtaken = true
-		d.passed(c.at)
-		if err := s.in.position(ctx, c.at, false); err != nil {
-			return err
-		}
-		if n > drainGiant*asked {
-			s.drainAt = time.Now().Add(drainPause * s.cfg.Drain.After)
+		if s.in.fed-from >= drainSpan {
+			s.drainAt = time.Time{}
 			break
 		}
-		c.grow(before, drainGrowth*s.cfg.Drain.Changes)
 	}
-	s.cfg.Logger.Info("backlog was read", "slot", s.cfg.Slot, "from", from.String(), "to", s.in.fed.String(), "messages", changes)
+	s.cfg.Logger.Info("backlog was read from a copy of the slot", "slot", s.cfg.Slot, "from", from.String(), "to", s.in.fed.String(),
+		"messages", s.in.progress.read().Drained-before, "took", time.Since(began))
 	return nil
+}
+
+// drainOnce feeds what one call returns, and tells whether another is worth it.
+func (s *source) drainOnce(ctx context.Context, c *slotCopy, d decoder) (more bool, err error) {
+	before, asked := s.in.fed, c.changes
+	n, err := c.read(ctx, s.in, d)
+	s.overtaken = s.overtaken || n > 0
+	s.in.progress.update(func(p *Progress) { p.Drained += int64(n) })
+	if err != nil && n > 0 {
+		return false, err // perhaps in the middle of a transaction
+	}
+	if err == nil {
+		err = c.look(ctx)
+	}
+	if err != nil {
+		return false, s.spare(ctx, err)
+	}
+	s.overtaken = true
+	d.passed(c.at)
+	if err := s.in.position(ctx, c.at, false); err != nil {
+		return false, err
+	}
+	if n > drainGiant*asked {
+		s.drainAt = time.Now().Add(drainPause * s.cfg.Drain.After)
+		return false, nil
+	}
+	c.grow(before, s.cfg.Drain.Changes)
+	// Fewer changes than asked for are all that there was; what has come since is less than the next call would read again.
+	left := c.left(c.at)
+	return left > s.cfg.Drain.Above/drainRest && (n >= asked || left >= s.cfg.Drain.Above), nil
 }
 
 // spare leaves the backlog to the walsender.
@@ -165,9 +174,6 @@ func (s *source) relink(ctx context.Context) error {
 		defer closeRaw(ctx, control.PgConn())
 	}
 	if err != nil {
-		return err
-	}
-	if err := s.checkWAL(ctx, control, at); err != nil {
 		return err
 	}
 	sender, err := connectSender(ctx, s.cfg, at, s.verbatim)

@@ -277,7 +277,7 @@ func (l *lab) without() {
 	if l.report.progress().Drained != 0 {
 		l.Error("copies of the slot were read")
 	}
-	if n := strings.Count(told.String(), "backlog is left to the walsender"); n == 0 || n > 20 {
+	if n := strings.Count(told.String(), "backlog is left to the walsender"); n == 0 {
 		l.Errorf("told %d times:\n%s", n, told.String())
 	}
 }
@@ -286,7 +286,7 @@ func testNoSlotToSpare(t *testing.T) {
 	t.Parallel()
 	_, dst := testenv.SharedPair(t)
 	l := setupOn(t, testenv.Start(t, testenv.Config{Settings: map[string]string{"max_replication_slots": "1"}}), dst, drainTables)
-	l.cfg.Drain.After = time.Second
+	l.cfg.Drain.After = 10 * time.Millisecond
 	l.without()
 }
 
@@ -302,7 +302,7 @@ func testNoRightToCopyASlot(t *testing.T) {
 		}
 	})
 	l.cfg.Source = parse(t, l.src.ConnString(l.srcDB)+" user="+role+" password=secret")
-	l.cfg.Drain.After = time.Second
+	l.cfg.Drain.After = 10 * time.Millisecond
 	l.without()
 }
 

@@ -18,6 +18,8 @@ import (
 const (
 	// A call that has not decoded what was asked for by then has met a giant transaction, and fills the source's disk with it.
 	copyPatience = 10 * time.Second
+	// Calls begin with this part of Drain.Changes, and ask at most for so many times that.
+	copyFirst, copyMost = 4, 4
 	// Rows of a call up to this size do not go through a file.
 	copyWorkMem = "64MB"
 )
@@ -45,7 +47,7 @@ func (s *source) openCopy(ctx context.Context) (_ *slotCopy, err error) {
 	suffix := make([]byte, 8)
 	_, _ = rand.Read(suffix) // never fails
 	name := s.cfg.Slot[:min(len(s.cfg.Slot), 40)] + "_" + hex.EncodeToString(suffix)
-	c := &slotCopy{conn: conn, slot: s.cfg.Slot, plugin: s.cfg.Plugin, name: name, changes: s.cfg.Drain.Changes}
+	c := &slotCopy{conn: conn, slot: s.cfg.Slot, plugin: s.cfg.Plugin, name: name, changes: max(1, s.cfg.Drain.Changes/copyFirst)}
 	if s.verbatim {
 		err = endpoint.Verbatim(ctx, conn)
 	}
@@ -146,10 +148,11 @@ func (c *slotCopy) patient(ctx context.Context, first bool) bool {
 	return true
 }
 
-// grow asks for more where the next call reads again more than the last one brought.
-func (c *slotCopy) grow(before pglogrepl.LSN, limit int) {
-	if c.at-c.restart > c.at-before {
-		c.changes = min(2*c.changes, limit)
+// grow asks for more than the last time: the first calls are to bring something soon. More than usual is asked for where the next call
+// reads more again than the last one brought.
+func (c *slotCopy) grow(before pglogrepl.LSN, usual int) {
+	if c.changes < usual || c.changes < copyMost*usual && c.at-c.restart > c.at-before {
+		c.changes *= 2
 	}
 }
 

@@ -41,9 +41,8 @@ type source struct {
 	watch    *watcher      // likewise
 
 	// Of feed:
-	walEnd    pglogrepl.LSN // when it was looked at last
-	overtaken bool          // the walsender would send again what was fed
-	drainAt   time.Time     // not to be drained before
+	overtaken bool      // the walsender would send again what was fed
+	drainAt   time.Time // not to be drained before
 }
 
 // openSource checks that the slot continues at the destination's position and starts streaming.
@@ -178,7 +177,7 @@ func (s *source) inspect(ctx context.Context, c *counters) error {
 	if err := checkSlot(ctx, s.control, s.cfg, s.at); err != nil {
 		return err
 	}
-	if err := s.checkWAL(ctx, s.control, s.at); err != nil {
+	if err := s.checkWAL(ctx); err != nil {
 		return err
 	}
 	s.watch.plain = s.version < 100000
@@ -228,28 +227,26 @@ func checkSlot(ctx context.Context, control *pgx.Conn, cfg Config, at ledger.Pos
 	return nil
 }
 
-// checkWAL notes how far the source's WAL goes, and refuses a source whose WAL does not reach the destination's position: what it writes
-// up to there would be skipped in silence. A standby may have that part yet to replay.
-func (s *source) checkWAL(ctx context.Context, control *pgx.Conn, at ledger.Position) error {
-	current, replayed := "pg_current_wal_flush_lsn", "pg_last_wal_replay_lsn"
+// checkWAL refuses a source whose WAL does not reach the destination's position: what it writes up to there would be skipped
+// in silence. A standby may have that part yet to replay.
+func (s *source) checkWAL(ctx context.Context) error {
+	var end string
+	var behind bool
+	current := "pg_current_wal_flush_lsn"
 	switch {
 	case s.version < 90600: // there is no function for what is flushed
-		current, replayed = "pg_current_xlog_location", "pg_last_xlog_replay_location"
+		current = "pg_current_xlog_location"
 	case s.version < 100000:
-		current, replayed = "pg_current_xlog_flush_location", "pg_last_xlog_replay_location"
+		current = "pg_current_xlog_flush_location"
 	}
-	var end string
-	var standby bool
-	err := control.QueryRow(ctx, `SELECT pg_catalog.pg_is_in_recovery(),
-		CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.`+replayed+`() ELSE pg_catalog.`+current+`() END::text`).Scan(&standby, &end)
-	if err == nil {
-		s.walEnd, err = pglogrepl.ParseLSN(end)
-	}
+	err := s.control.QueryRow(ctx, `SELECT w.lsn::text, NOT pg_catalog.pg_is_in_recovery() AND w.lsn < $1::text::pg_lsn
+		FROM (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN '0/0' ELSE pg_catalog.`+current+`() END) AS w (lsn)`,
+		s.at.LSN.String()).Scan(&end, &behind)
 	if err != nil {
 		return fmt.Errorf("read end of WAL: %w", err)
 	}
-	if !standby && s.walEnd < at.LSN {
-		return permanentf("%w: its WAL ends at %s, the destination has come to %s", ErrBehind, end, at.LSN)
+	if behind {
+		return permanentf("%w: its WAL ends at %s, the destination has come to %s", ErrBehind, end, s.at.LSN)
 	}
 	return nil
 }
