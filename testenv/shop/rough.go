@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -52,9 +54,13 @@ var specials = []struct {
 func (w *writer) special() []string {
 	n := w.rand.IntN(specialOf)
 	for _, s := range specials {
-		if n -= s.weight; n < 0 {
-			return s.sql
+		if n -= s.weight; n >= 0 {
+			continue
 		}
+		if w.Empty != nil && !w.Empty.Load() && slices.ContainsFunc(s.sql, func(sql string) bool { return strings.HasPrefix(sql, "TRUNCATE") }) {
+			return nil
+		}
+		return s.sql
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Load struct {
 	Pause      time.Duration // of each writer after each transaction
 	Truncate   bool          // also truncate the inbox now and then
 	Rough      bool          // also prepare transactions, and write special ones; the server must allow one prepared per writer
+	Empty      *atomic.Bool  // with Rough, tables are emptied while it is true; nil: always
 }
 
 // Write changes the shop until ctx ends and returns the number of committed transactions. Writers outlive restarts of the

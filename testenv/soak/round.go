@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pgsyncd/testenv"
@@ -30,6 +31,11 @@ type round struct {
 	n        int
 	decoder  string
 	task, db string
+
+	// begun is true once the task's slot is there to stay. PostgreSQL loses sight of a table's new file when the table was emptied
+	// while a slot was being made and is written to by a transaction that began before the slot was ready and commits after: it then
+	// refuses to decode that transaction ("could not map filenode … to relation OID"), whoever asks. So nothing is emptied before.
+	begun atomic.Bool
 }
 
 func newRound(s *soak, n int) *round {
@@ -71,7 +77,7 @@ func (r *round) write(ctx context.Context) (stop func() error) {
 	go func() {
 		n, err := shop.Write(ctx, shop.Load{
 			ConnString: r.source.ConnString("shop"), Units: 1, Writers: r.writers,
-			Seed: r.seed + uint64(r.n), Pause: time.Duration(r.writers) * 2 * time.Millisecond, Rough: true, //nolint:gosec // rounds are few
+			Seed: r.seed + uint64(r.n), Pause: time.Duration(r.writers) * 2 * time.Millisecond, Rough: true, Empty: &r.begun, //nolint:gosec // rounds are few
 		})
 		r.say("%d transactions written", n)
 		written <- err
@@ -91,15 +97,20 @@ func (r *round) synchronize(ctx context.Context) error {
 	if err := r.admitted(ctx); err != nil {
 		return err
 	}
-	if err := r.faulty(ctx, copyFaults, 2500*time.Millisecond); err != nil {
+	watching, stopWatching := context.WithCancel(ctx)
+	go r.watchBeginning(watching)
+	err := r.faulty(ctx, copyFaults, 2500*time.Millisecond)
+	stopWatching()
+	if err != nil {
 		return err
 	}
 	if err := r.reach(ctx, "incremental synchronization"); err != nil {
 		return err
 	}
+	r.begun.Store(true)
 	r.say("streams")
 	stopReading := r.read(ctx)
-	err := r.faulty(ctx, streamFaults/2, 3*time.Second)
+	err = r.faulty(ctx, streamFaults/2, 3*time.Second)
 	if err == nil {
 		err = r.trim(ctx)
 	}
@@ -107,6 +118,21 @@ func (r *round) synchronize(ctx context.Context) error {
 		err = r.faulty(ctx, streamFaults-streamFaults/2, 3*time.Second)
 	}
 	return errors.Join(err, stopReading())
+}
+
+// watchBeginning waits for the task's row in the destination, after which the slot is not made again.
+func (r *round) watchBeginning(ctx context.Context) {
+	for ctx.Err() == nil && !r.begun.Load() {
+		_ = withConn(ctx, r.destination.SocketString(r.db), func(c *pgx.Conn) error {
+			var row bool
+			err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pgsyncd.progress)").Scan(&row)
+			if err == nil && row {
+				r.begun.Store(true)
+			}
+			return err
+		})
+		_ = sleep(ctx, 300*time.Millisecond)
+	}
 }
 
 // trim deletes what writers have added in rounds before, in few large transactions.
