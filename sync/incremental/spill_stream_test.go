@@ -25,7 +25,13 @@ import (
 // setupStreaming makes a lab whose source sends transactions of more than 64 kB before they have committed.
 func setupStreaming(t *testing.T, ddl string) *lab {
 	t.Helper()
-	l := setup(t, ddl)
+	src, dst := testenv.SharedPair(t)
+	return setupStreamingOn(t, src, dst, ddl)
+}
+
+func setupStreamingOn(t *testing.T, src, dst *testenv.Cluster, ddl string) *lab {
+	t.Helper()
+	l := setupOn(t, src, dst, ddl)
 	l.source(`ALTER DATABASE ` + l.srcDB + ` SET logical_decoding_work_mem = '64kB'`)
 	return l
 }
@@ -79,7 +85,13 @@ func (l *lab) sessions() (a, b, c *pgx.Conn) {
 // Several transactions come in turn; some commit, in another order than they began, one does not.
 func TestTransactionsInProgressInterleave(t *testing.T) {
 	t.Parallel()
-	l := setupStreaming(t, `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE log (a text)`)
+	src, dst := testenv.SharedPair(t)
+	interleaved(t, src, dst)
+}
+
+func interleaved(t *testing.T, src, dst *testenv.Cluster) {
+	t.Helper()
+	l := setupStreamingOn(t, src, dst, `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE log (a text)`)
 	l.source(much("t", 1))
 	r := l.start()
 	r.catchUp()
@@ -116,7 +128,13 @@ func TestTransactionsInProgressInterleave(t *testing.T) {
 // What was rolled back to a savepoint, in blocks before or in the same one, with savepoints inside or around it, does not arrive.
 func TestSavepointsOfTransactionsInProgress(t *testing.T) {
 	t.Parallel()
-	l := setupStreaming(t, `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text); CREATE TABLE log (a text)`)
+	src, dst := testenv.SharedPair(t)
+	savepoints(t, src, dst)
+}
+
+func savepoints(t *testing.T, src, dst *testenv.Cluster) {
+	t.Helper()
+	l := setupStreamingOn(t, src, dst, `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text); CREATE TABLE log (a text)`)
 	r := l.start()
 	a, _, _ := l.sessions()
 	l.more(a, `BEGIN; SAVEPOINT s1;`+much("t", 1))
@@ -152,7 +170,13 @@ func TestSavepointsOfTransactionsInProgress(t *testing.T) {
 // A table changes its shape within a transaction in progress, for good or not.
 func TestShapesOfTransactionsInProgress(t *testing.T) {
 	t.Parallel()
-	l := setupStreaming(t, `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text); CREATE TABLE f (id int, v text); ALTER TABLE f REPLICA IDENTITY FULL`)
+	src, dst := testenv.SharedPair(t)
+	shapes(t, src, dst)
+}
+
+func shapes(t *testing.T, src, dst *testenv.Cluster) {
+	t.Helper()
+	l := setupStreamingOn(t, src, dst, `CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text); CREATE TABLE f (id int, v text); ALTER TABLE f REPLICA IDENTITY FULL`)
 	l.destination(`ALTER TABLE t ADD w text; ALTER TABLE t ADD x int; ALTER TABLE f ADD w int DEFAULT 7; ALTER TABLE u ADD w text`)
 	r := l.start()
 	l.source(`INSERT INTO t VALUES (-1, 'known'); INSERT INTO u VALUES (-1, 'known'); INSERT INTO f VALUES (-1, 'known')`)
