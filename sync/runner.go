@@ -15,6 +15,7 @@ import (
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/fullcopy"
 	"pgsyncd/sync/incremental"
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/precheck"
 	"pgsyncd/sync/schema"
 
@@ -401,7 +402,7 @@ func beyondResuming(err error) bool {
 		return true
 	}
 	for _, lost := range []error{incremental.ErrSlotLost, incremental.ErrAhead, incremental.ErrOtherSystem, incremental.ErrTimeline,
-		incremental.ErrBehind, incremental.ErrPublication} {
+		incremental.ErrBehind, incremental.ErrPublication, ledger.ErrNoPosition} {
 		if errors.Is(err, lost) {
 			return true
 		}

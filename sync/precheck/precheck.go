@@ -123,7 +123,7 @@ func failed(found, suggestion string) (finding, error) {
 
 // all lists the checks in the order in which they are made and shown.
 func all() []check {
-	return slices.Concat(endpointChecks, versionChecks, settingChecks, selectionChecks, sourcePrivilegeChecks, decodingChecks, destinationPrivilegeChecks,
+	return slices.Concat(endpointChecks, versionChecks, settingChecks, selectionChecks, requirementChecks, sourcePrivilegeChecks, decodingChecks, destinationPrivilegeChecks,
 		accountChecks, roleChecks, tableChecks, filterChecks, objectChecks, adoptionChecks, typeChecks, extensionChecks, compatibilityChecks,
 		activityChecks, leftoverChecks, capacityChecks)
 }
