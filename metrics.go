@@ -22,7 +22,7 @@ import (
 type figure struct {
 	name string // without the prefix pgsyncd_task_
 	kind string // gauge or counter, as Prometheus understands them
-	sql  string // over sync_status s and the current minute of sync_metrics m
+	sql  string // over sync_status s and the latest minute of sync_metrics m
 	help string
 }
 
@@ -41,17 +41,17 @@ var figures = []figure{
 	{"slot_wal_bytes", "gauge", "s.slot_wal_bytes", "WAL the replication slot retains on the source."},
 	{"slot_wal_limit_bytes", "gauge", "s.slot_wal_limit_bytes", "WAL the slot may retain."},
 	{"slot_wal_eta_seconds", "gauge", "s.slot_wal_eta_s", "Forecast of when that limit is reached."},
-	{"extract_bytes_per_second", "gauge", "m.extract_bytes_per_s", "Bytes read from the source, of the current minute."},
-	{"extract_rows_per_second", "gauge", "m.extract_rows_per_s", "Rows and changes read from the source, of the current minute."},
-	{"extract_latency_seconds", "gauge", "m.extract_latency_ms / 1000", "Commit on the source to receipt, of the current minute."},
-	{"apply_bytes_per_second", "gauge", "m.apply_bytes_per_s", "Bytes of rows and changes applied, of the current minute."},
-	{"apply_rows_per_second", "gauge", "m.apply_rows_per_s", "Rows and changes applied, of the current minute."},
-	{"apply_transactions_per_second", "gauge", "m.apply_transactions_per_s", "Transactions of the source applied, of the current minute."},
-	{"apply_execute_seconds", "gauge", "m.apply_execute_ms / 1000", "Time of the statements of a transaction of the destination, of the current minute."},
-	{"apply_commit_seconds", "gauge", "m.apply_commit_ms / 1000", "Time of its COMMIT, of the current minute."},
+	{"extract_bytes_per_second", "gauge", "m.extract_bytes_per_s", "Bytes read from the source, of the latest minute."},
+	{"extract_rows_per_second", "gauge", "m.extract_rows_per_s", "Rows and changes read from the source, of the latest minute."},
+	{"extract_latency_seconds", "gauge", "m.extract_latency_ms / 1000", "Commit on the source to receipt, of the latest minute."},
+	{"apply_bytes_per_second", "gauge", "m.apply_bytes_per_s", "Bytes of rows and changes applied, of the latest minute."},
+	{"apply_rows_per_second", "gauge", "m.apply_rows_per_s", "Rows and changes applied, of the latest minute."},
+	{"apply_transactions_per_second", "gauge", "m.apply_transactions_per_s", "Transactions of the source applied, of the latest minute."},
+	{"apply_execute_seconds", "gauge", "m.apply_execute_ms / 1000", "Time of the statements of a transaction of the destination, of the latest minute."},
+	{"apply_commit_seconds", "gauge", "m.apply_commit_ms / 1000", "Time of its COMMIT, of the latest minute."},
 	{"workers", "gauge", "m.workers", "Connections that copy rows or apply changes."},
-	{"net_in_bytes_per_second", "gauge", "m.net_in_bytes_per_s", "Bytes received by the task's connections, of the current minute."},
-	{"net_out_bytes_per_second", "gauge", "m.net_out_bytes_per_s", "Bytes sent by the task's connections, of the current minute."},
+	{"net_in_bytes_per_second", "gauge", "m.net_in_bytes_per_s", "Bytes received by the task's connections, of the latest minute."},
+	{"net_out_bytes_per_second", "gauge", "m.net_out_bytes_per_s", "Bytes sent by the task's connections, of the latest minute."},
 }
 
 // exporter serves the figures of the tasks in the text format of Prometheus
@@ -108,7 +108,8 @@ func (e exporter) page(ctx context.Context) ([]byte, error) {
 	for _, f := range figures {
 		query += ", (" + f.sql + ")::double precision"
 	}
-	query += ` FROM sync.sync_status s LEFT JOIN sync.sync_metrics m ON m.task = s.task AND m.time = date_trunc('minute', now()) ORDER BY 1`
+	query += ` FROM sync.sync_status s LEFT JOIN LATERAL (SELECT * FROM sync.sync_metrics m WHERE m.task = s.task
+		AND m.time > now() - interval '2 minutes' ORDER BY m.time DESC LIMIT 1) m ON true ORDER BY 1`
 	rows, err := e.catalog.Pool().Query(ctx, query)
 	if err != nil {
 		return nil, err

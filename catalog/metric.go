@@ -42,8 +42,8 @@ const addMetric = `INSERT INTO pgsyncd.metric AS m (task_id, time, span_us, extr
 	m.apply_rows + excluded.apply_rows, m.apply_transactions + excluded.apply_transactions, m.apply_ddls + excluded.apply_ddls,
 	m.batches + excluded.batches, m.execute_us + excluded.execute_us, m.commit_us + excluded.commit_us,
 	m.net_in_bytes + excluded.net_in_bytes, m.net_out_bytes + excluded.net_out_bytes, m.cpu_us + excluded.cpu_us,
-	greatest(m.delay_ms, excluded.delay_ms), excluded.lag_bytes, excluded.slot_wal_bytes, excluded.streaming,
-	coalesce(excluded.workers, m.workers), coalesce(excluded.memory_bytes, m.memory_bytes), coalesce(excluded.disk_bytes, m.disk_bytes))`
+	greatest(m.delay_ms, excluded.delay_ms), excluded.lag_bytes, excluded.slot_wal_bytes,
+	coalesce(excluded.streaming, m.streaming), coalesce(excluded.workers, m.workers), coalesce(excluded.memory_bytes, m.memory_bytes), coalesce(excluded.disk_bytes, m.disk_bytes))`
 
 // AddMetric adds to the figures of a task's minute. ErrNotFound if the task is gone.
 func (c *Catalog) AddMetric(ctx context.Context, id string, m Metric) error {

@@ -41,13 +41,14 @@ func TestMetrics(t *testing.T) {
 	add(Metric{Time: at(3, 0), Span: time.Second, ApplyRows: 1, ApplyDDLs: 1, Streaming: ptr(true)})
 	add(Metric{Time: at(4, 0), Span: time.Second, ApplyRows: 1, Streaming: ptr(true)})
 	add(Metric{Time: at(4, 30), Span: time.Second, Streaming: ptr(false)})
+	add(Metric{Time: at(4, 40), SlotWALBytes: ptr(int64(98))})
 	add(Metric{Time: at(5, 0), SlotWALBytes: ptr(int64(99))})
 	want := []string{
 		"12:00:00|shop|10|1.0|-|10|1.0|-|-|-|-|-|-|-|-|-|0.0|-|-|20|30",
 		"12:01:00|shop|1000|10.3|2.5|500|5.0|0.5|0.0|7|11|12|2.5|0.5|DML|2|25.0|13|14|1250|1500",
 		"12:02:00|shop|0|0.0|-|0|0.0|0.0|0.0|-|-|-|-|-|idle|-|0.0|-|-|0|0",
 		"12:03:00|shop|0|0.0|-|0|1.0|0.0|1.0|-|-|-|-|-|DDL|-|0.0|-|-|0|0",
-		"12:04:00|shop|0|0.0|-|0|0.5|0.0|0.0|-|-|-|-|-|abnormal|-|0.0|-|-|0|0",
+		"12:04:00|shop|0|0.0|-|0|0.5|0.0|0.0|-|-|98|-|-|abnormal|-|0.0|-|-|0|0",
 		"12:05:00|shop|-|-|-|-|-|-|-|-|-|99|-|-|-|-|-|-|-|-|-",
 	}
 	if diff := cmp.Diff(want, view()); diff != "" {

@@ -11,7 +11,7 @@ import (
 const (
 	// metricEvery is how often figures of the current minute are added to the catalog at most, and metricQuiet how often when
 	// nothing happens.
-	metricEvery = time.Second
+	metricEvery = 900 * time.Millisecond // figures are written every second
 	metricQuiet = 10 * time.Second
 	// outdated is when what was seen of the source's WAL is not known any more, as in the view sync_status.
 	outdated = time.Minute
@@ -125,7 +125,7 @@ func (f *figures) lag() *int64 {
 // addMetric adds what was measured to the current minute.
 func (r *runner) addMetric(ctx context.Context, now time.Time) error {
 	m, added, due := r.figures.metric(now)
-	if !due {
+	if !due || r.duty == dutyWait { // which is none of the task's minutes
 		return nil
 	}
 	m.DiskBytes = r.usage.diskBytes(now)
