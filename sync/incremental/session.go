@@ -372,8 +372,11 @@ func (p *pipeline) failed(first *failure, at int, err error) *failure {
 			e.prepare.name = ""
 		}
 	}
-	if first != nil {
+	switch {
+	case first != nil:
 		return first
+	case at == len(p.sent): // the server ends the session after the last of them
+		return &failure{origin: originFrame, err: err}
 	}
 	return &failure{origin: p.sent[at].origin, err: err}
 }
