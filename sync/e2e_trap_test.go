@@ -34,7 +34,7 @@ func TestSourceIsNotWhatItWas(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := c.failsTask(t)
-			l.contains(l.status("error_hint"), "STOP SYNC TASK "+l.task+" FORCE;")
+			l.contains(l.status("error_hint"), "RESET SYNC TASK "+l.task+";")
 		})
 	}
 }

@@ -46,6 +46,16 @@ func (l *lab) cutEverywhere(messages int64, work func(round int64), bring func(m
 			l.Fatalf("message %d does not come", n)
 		}
 		l.eventually(fmt.Sprintf("message %d is applied", n), func() bool { return l.one(l.d, bring(n)) == "t" })
+		// Whoever takes what has come for more than it is gets the time to.
+		position := l.one(l.d, `SELECT lsn FROM pgsyncd.progress`)
+		looks := 0
+		l.eventually("the position has been looked at often enough", func() bool {
+			looks++
+			if now := l.one(l.d, `SELECT lsn FROM pgsyncd.progress`); now != position {
+				l.Fatalf("message %d: the position moves from %s to %s though nothing comes", n, position, now)
+			}
+			return looks == 30
+		})
 		proxy.Reset()
 		if err := r.wait(); err == nil {
 			l.Fatal("ended without error")
