@@ -513,7 +513,7 @@ func largeTransaction(rng *rand.Rand, writer, i int) []string {
 }
 
 // The memory that a transaction takes does not depend on its size. Not in parallel: the memory of the whole process is measured.
-func TestHugeTransactionInProgressTakesNoMemory(t *testing.T) { //nolint:paralleltest // see above
+func TestHugeTransactionInProgressTakesNoMemory(t *testing.T) {
 	l := setupStreaming(t, `CREATE TABLE t (id int PRIMARY KEY, v text)`)
 	l.cfg.BatchBytes = 256 << 10
 	r := l.start()

@@ -326,11 +326,15 @@ func TestDecodeStreamedTransactions(t *testing.T) {
 		want     string
 	}{
 		"nothing before the commit": {slices.Concat(block(7, 1, describe("a"), insert("1"))), ""},
-		"in the order of commits": {slices.Concat(block(7, 1, describe("a"), insert("1")), block(8, 1, describe("a"), insert("2")),
-			ordinary(100, describe("a"), insert("3")), block(7, 0, insert("4")), []message{commitOf(8, 200), commitOf(7, 300)}, ordinary(400, insert("5"))),
-			"begin 100, a.t 3, commit 105, begin 200, a.t 2, commit 205, begin 300, a.t 1, a.t 4, commit 305, begin 400, a.t 5, commit 405"},
-		"origin and type": {slices.Concat([]message{startOf(7, 1), msg('O').u64(1).text("o"), in(7, msg('Y').u32(1).text("public").text("e")),
-			in(7, describe("a")), in(7, insert("1")), stop(), commitOf(7, 100)}), "begin 100, a.t 1, commit 105"},
+		"in the order of commits": {
+			slices.Concat(block(7, 1, describe("a"), insert("1")), block(8, 1, describe("a"), insert("2")),
+				ordinary(100, describe("a"), insert("3")), block(7, 0, insert("4")), []message{commitOf(8, 200), commitOf(7, 300)}, ordinary(400, insert("5"))),
+			"begin 100, a.t 3, commit 105, begin 200, a.t 2, commit 205, begin 300, a.t 1, a.t 4, commit 305, begin 400, a.t 5, commit 405",
+		},
+		"origin and type": {slices.Concat([]message{
+			startOf(7, 1), msg('O').u64(1).text("o"), in(7, msg('Y').u32(1).text("public").text("e")),
+			in(7, describe("a")), in(7, insert("1")), stop(), commitOf(7, 100),
+		}), "begin 100, a.t 1, commit 105"},
 		"without changes":   {slices.Concat(block(7, 1), []message{commitOf(7, 100)}), "begin 100, commit 105"},
 		"aborted":           {slices.Concat(block(7, 1, describe("a"), insert("1")), []message{abortOf(7, 7)}, ordinary(100, describe("b"), insert("2"))), "begin 100, b.t 2, commit 105"},
 		"its number again":  {slices.Concat(block(7, 1, describe("a"), insert("1")), []message{abortOf(7, 7)}, block(7, 1, describe("a"), insert("2")), []message{commitOf(7, 100)}), "begin 100, a.t 2, commit 105"},
@@ -339,15 +343,21 @@ func TestDecodeStreamedTransactions(t *testing.T) {
 			block(7, 0, describe("b"), insert("3")), []message{commitOf(7, 100)}), "begin 100, b.t 3, commit 105"},
 		"savepoint of another": {slices.Concat([]message{startOf(7, 1)}, saved(9, describe("a"), insert("1")), []message{stop()}, block(8, 1, describe("a"), insert("2")),
 			[]message{abortOf(8, 9), commitOf(7, 100), commitOf(8, 200)}), "begin 100, a.t 1, commit 105, begin 200, a.t 2, commit 205"},
-		"what it describes holds afterwards": {slices.Concat(ordinary(50, describe("a"), insert("0")), block(7, 1, describe("a"), insert("1"), describe("b"), insert("2")),
-			ordinary(100, insert("3")), []message{commitOf(7, 200)}, ordinary(300, insert("4"))),
-			"begin 50, a.t 0, commit 55, begin 100, a.t 3, commit 105, begin 200, a.t 1, b.t 2, commit 205, begin 300, b.t 4, commit 305"},
-		"what was described since holds afterwards": {slices.Concat(block(7, 1, describe("a"), insert("1")), ordinary(100, describe("b"), insert("2")),
-			[]message{commitOf(7, 200)}, ordinary(300, insert("3"))),
-			"begin 100, b.t 2, commit 105, begin 200, a.t 1, commit 205, begin 300, b.t 3, commit 305"},
-		"what another described since holds afterwards": {slices.Concat(block(7, 1, describe("a"), insert("1")), block(8, 1, describe("b"), insert("2")),
-			[]message{commitOf(8, 100), commitOf(7, 200)}, ordinary(300, insert("3"))),
-			"begin 100, b.t 2, commit 105, begin 200, a.t 1, commit 205, begin 300, b.t 3, commit 305"},
+		"what it describes holds afterwards": {
+			slices.Concat(ordinary(50, describe("a"), insert("0")), block(7, 1, describe("a"), insert("1"), describe("b"), insert("2")),
+				ordinary(100, insert("3")), []message{commitOf(7, 200)}, ordinary(300, insert("4"))),
+			"begin 50, a.t 0, commit 55, begin 100, a.t 3, commit 105, begin 200, a.t 1, b.t 2, commit 205, begin 300, b.t 4, commit 305",
+		},
+		"what was described since holds afterwards": {
+			slices.Concat(block(7, 1, describe("a"), insert("1")), ordinary(100, describe("b"), insert("2")),
+				[]message{commitOf(7, 200)}, ordinary(300, insert("3"))),
+			"begin 100, b.t 2, commit 105, begin 200, a.t 1, commit 205, begin 300, b.t 3, commit 305",
+		},
+		"what another described since holds afterwards": {
+			slices.Concat(block(7, 1, describe("a"), insert("1")), block(8, 1, describe("b"), insert("2")),
+				[]message{commitOf(8, 100), commitOf(7, 200)}, ordinary(300, insert("3"))),
+			"begin 100, b.t 2, commit 105, begin 200, a.t 1, commit 205, begin 300, b.t 3, commit 305",
+		},
 	}
 	for name, c := range cases {
 		d := newPgoutput("pub", newSpill(t), newCounters())

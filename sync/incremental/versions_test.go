@@ -104,8 +104,10 @@ func TestVersionsTestDecoding(t *testing.T) {
 // TestVersionsStreaming receives every transaction while it is in progress, change by change where the source can be told to.
 func TestVersionsStreaming(t *testing.T) {
 	for _, v := range []struct{ source, setting, value string }{
-		{"14", "logical_decoding_work_mem", "64kB"}, {"16", "debug_logical_replication_streaming", "immediate"},
-		{"17", "debug_logical_replication_streaming", "immediate"}, {"18", "debug_logical_replication_streaming", "immediate"},
+		{"14", "logical_decoding_work_mem", "64kB"},
+		{"16", "debug_logical_replication_streaming", "immediate"},
+		{"17", "debug_logical_replication_streaming", "immediate"},
+		{"18", "debug_logical_replication_streaming", "immediate"},
 	} {
 		t.Run(v.source, func(t *testing.T) {
 			src := testenv.Start(t, testenv.Config{Version: v.source, Settings: map[string]string{v.setting: v.value}})
