@@ -83,10 +83,12 @@ func (l *lab) writeWAL(megabytes string) {
 // A slot that retains more than it may is spoken of once, until it has let go.
 func TestMaxSlotWALWarns(t *testing.T) {
 	t.Parallel()
-	src, dst := testenv.Start(t, testenv.Config{}), testenv.Start(t, testenv.Config{}) // nobody else's WAL
-	l := setupBetween(t, src, dst, items)
-	l.start("WITH (max_slot_wal = '20 MB', heartbeat_interval = '1s')")
-	l.eventually("the limit is shown", func() bool { return l.status("slot_wal_limit_bytes = 20 * 1048576") == "t" })
+	src := testenv.Start(t, testenv.Config{Settings: map[string]string{"max_slot_wal_keep_size": "1GB"}}) // nobody else writes WAL
+	l := setupBetween(t, src, testenv.Shared(t), items)
+	l.start("WITH (heartbeat_interval = '1s')")
+	l.eventually("the server's limit is shown", func() bool { return l.status("slot_wal_limit_bytes = 1073741824") == "t" })
+	l.sql("ALTER SYNC TASK %[1]s SET (max_slot_wal = '20 MB')")
+	l.eventually("the task's limit is shown", func() bool { return l.status("slot_wal_limit_bytes = 20 * 1048576") == "t" })
 	l.sql("PAUSE SYNC TASK %[1]s")
 	l.reach("paused")
 	const told = "SELECT level, event FROM sync_log WHERE task = '%[1]s' AND event LIKE 'slot%' ORDER BY time"
@@ -158,11 +160,40 @@ func TestMaxSlotWALFails(t *testing.T) {
 			l.eventually("the log says so", func() bool {
 				return l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND event = 'slot dropped'") == "1"
 			})
-			l.want("failures", l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND message LIKE '%more than max_slot_wal%'"), "1")
-			proxy.Resume()
 			if err := proxy.Refuse(false); err != nil {
 				t.Fatal(err)
 			}
+			proxy.Resume()
+			l.want("failures", l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND message LIKE '%more than max_slot_wal%'"), "1")
+			if c.state == "stopping task failed" {
+				return
+			}
+			l.destination("ALTER TABLE item ADD COLUMN IF NOT EXISTS v int")
+			l.sql("ALTER SYNC TASK %[1]s SET (max_slot_wal = '1 GB')")
+			l.sql("RESET SYNC TASK %[1]s")
+			l.caughtUp()
+			l.equal()
 		})
 	}
+}
+
+// The limit holds in the full phase too: the slot retains all that is written while rows are copied.
+func TestMaxSlotWALFailsWhileCopying(t *testing.T) {
+	t.Parallel()
+	src := testenv.Start(t, testenv.Config{})
+	l := setupBetween(t, src, testenv.Shared(t), items+"INSERT INTO item VALUES (101, 'the last marker')")
+	proxy, to := l.through(l.dst, l.dstDB)
+	l.to = to
+	copied := proxy.StallAfter(lastRow)
+	l.create("START NOW CONFIRM ALL WITH (max_slot_wal = '20 MB', on_max_slot_wal = fail)")
+	l.await("the copy comes to the last row", copied)
+	l.writeWAL("21")
+	l.fails("full synchronization failed")
+	l.contains(l.status("error"), "more than max_slot_wal (20 MB)")
+	l.eventually("the slot is gone", func() bool { return l.one(l.s, "SELECT count(*) FROM pg_replication_slots") == "0" })
+	proxy.Resume()
+	l.sql("RESET SYNC TASK %[1]s")
+	l.reach("incremental synchronization")
+	l.caughtUp()
+	l.equal()
 }
