@@ -90,7 +90,7 @@ func (j *job) adoptAt(ctx context.Context) (Result, error) {
 				return err
 			}
 		}
-		return nil
+		return j.markPublished(ctx, tx)
 	})
 	if err != nil {
 		return Result{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
@@ -29,10 +30,22 @@ func (j *job) publish(ctx context.Context, inv *schema.Inventory, skip func(sche
 		if _, err := tx.Exec(ctx, "DROP PUBLICATION IF EXISTS "+pgx.Identifier{j.cfg.Publication}.Sanitize()); err != nil {
 			return err
 		}
-		return schema.CreatePublication(ctx, tx, j.cfg.Publication, inv, skip)
+		if err := schema.CreatePublication(ctx, tx, j.cfg.Publication, inv, skip); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, "SELECT oid FROM pg_catalog.pg_publication WHERE pubname = $1", j.cfg.Publication).Scan(&j.published)
 	})
 	if err != nil {
 		return fmt.Errorf("create publication %s: %w", j.cfg.Publication, err)
 	}
 	return nil
+}
+
+// markPublished records the publication: the changes made before one that takes its place are not sent, and from 18 on the source does not
+// mind.
+func (j *job) markPublished(ctx context.Context, tx pgx.Tx) error {
+	if j.published == 0 {
+		return nil
+	}
+	return ledger.MarkObject(ctx, tx, j.cfg.Task, ledger.PublicationKey(j.published))
 }

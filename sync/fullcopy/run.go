@@ -30,12 +30,13 @@ type job struct {
 	encoding           string // for both COPY commands; empty where both databases are UTF8 and nothing is converted
 	pgDump             string
 
-	fence   int64
-	start   pglogrepl.LSN // where the task's slot begins
-	marks   marks
-	replica atomic.Bool // triggers and foreign keys of the destination do not fire
-	tables  *tables
-	roles   []string // that owners and privileges are carried for
+	fence     int64
+	start     pglogrepl.LSN // where the task's slot begins
+	published uint32        // OID of the publication, if this run has made it
+	marks     marks
+	replica   atomic.Bool // triggers and foreign keys of the destination do not fire
+	tables    *tables
+	roles     []string // that owners and privileges are carried for
 }
 
 // Run copies structure and rows. When it fails or ctx ends it can be called again with the same Config, also by another

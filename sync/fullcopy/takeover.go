@@ -71,7 +71,7 @@ func (j *job) beginTask(ctx context.Context) (snap *snapshot, err error) {
 		}
 		position.SystemID, position.Timeline, position.LSN = snap.system.SystemID, snap.system.Timeline, snap.lsn
 	}
-	if err := ledger.Begin(ctx, j.dst, position); err != nil {
+	if err := ledger.BeginWith(ctx, j.dst, position, func(tx pgx.Tx) error { return j.markPublished(ctx, tx) }); err != nil {
 		if snap != nil {
 			snap.close(ctx)
 		}

@@ -27,7 +27,7 @@ type watcher struct {
 	sources     map[uint32][]string      // names that the copied tables had, by OID, and those of the tables above
 	log         *slog.Logger
 
-	oid     uint32                  // of the publication at the first look
+	oid     uint32                  // of the publication as it was made or, where that is not known, at the first look
 	all     bool                    // it is for all tables
 	members map[uint32]member       // rows of pg_publication_rel by table
 	tables  map[uint32]watchedTable // that the publication stands for
@@ -59,9 +59,9 @@ func (t watchedTable) root() schema.Name {
 	return t.above[len(t.above)-1]
 }
 
-func newWatcher(cfg Config, copied map[string]pglogrepl.LSN, sources map[uint32][]string) *watcher {
+func newWatcher(cfg Config, publication uint32, copied map[string]pglogrepl.LSN, sources map[uint32][]string) *watcher {
 	return &watcher{
-		publication: cfg.Publication, selection: cfg.Selection, copied: copied, sources: sources, log: cfg.Logger, entered: map[uint32]bool{},
+		publication: cfg.Publication, oid: publication, selection: cfg.Selection, copied: copied, sources: sources, log: cfg.Logger, entered: map[uint32]bool{},
 	}
 }
 

@@ -2,6 +2,7 @@ package incremental_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -187,4 +188,27 @@ func TestSourceThatIsBehindIsNoticed(t *testing.T) {
 	l.destination(`UPDATE pgsyncd.progress SET lsn = lsn + (1 << 30)`)
 	l.source(`INSERT INTO t VALUES (1)`)
 	l.start().endsFor(incremental.ErrBehind)
+}
+
+// TestPublicationMadeAnewWhileNoStreamRuns: the new one has the old one's name and tables, but what was committed before it was made is not
+// sent, and PostgreSQL 18 says no more than a warning about that.
+func TestPublicationMadeAnewWhileNoStreamRuns(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE a (id int PRIMARY KEY)`)
+	oid, err := strconv.ParseUint(l.one(l.s, `SELECT oid FROM pg_publication WHERE pubname = 'pub'`), 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.MarkObject(t.Context(), l.d, l.cfg.Task, ledger.PublicationKey(uint32(oid))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r := l.start()
+		l.source(`INSERT INTO a SELECT count(*) FROM a`)
+		r.catchUp()
+		l.equal()
+		_ = r.kill()
+	}
+	l.source(`BEGIN; DROP PUBLICATION pub; CREATE PUBLICATION pub FOR ALL TABLES; COMMIT`)
+	l.start().endsFor(incremental.ErrPublication)
 }

@@ -84,6 +84,23 @@ func Sources(ctx context.Context, q Querier, task string) (map[uint32][]string, 
 	return sources, nil
 }
 
+// publicationPrefix begins the key under objects that says which publication the task made; its OID follows. Another one of that name did
+// not bring what was committed before it was made. A task that begins anew makes a new one.
+const publicationPrefix = "PUBLISHED BY "
+
+// PublicationKey is the key by which MarkObject records the publication of a task.
+func PublicationKey(oid uint32) string { return fmt.Sprintf("%s%d", publicationPrefix, oid) }
+
+// Publication returns what PublicationKey recorded, 0 if that was never done.
+func Publication(ctx context.Context, q Querier, task string) (oid uint32, err error) {
+	err = q.QueryRow(ctx, `SELECT coalesce(max(substr(key, length('`+publicationPrefix+`') + 1)::bigint), 0)::oid
+		FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE '`+publicationPrefix+`%'`, task).Scan(&oid)
+	if err != nil {
+		return 0, fmt.Errorf("read the publication of task %s: %w", task, err)
+	}
+	return oid, nil
+}
+
 // MarkObject records that the task created objects, in the transaction that creates them.
 func MarkObject(ctx context.Context, tx Execer, task string, keys ...string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO pgsyncd.objects (task, key) SELECT $1::uuid, unnest($2::text[]) ON CONFLICT (task, key) DO NOTHING`, task, keys)

@@ -107,7 +107,7 @@ func forgetRows(ctx context.Context, tx pgx.Tx, task string) error {
 		return err
 	}
 	_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE ANY ($2)`, task,
-		[]string{LargeObjects + "%", sourcePrefix + "%", serverPrefix + "%", "STATISTICS OF %", "POPULATION OF %"})
+		[]string{LargeObjects + "%", sourcePrefix + "%", publicationPrefix + "%", serverPrefix + "%", "STATISTICS OF %", "POPULATION OF %"})
 	return err
 }
 
