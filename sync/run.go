@@ -306,11 +306,7 @@ func (r *runner) application(side string) string {
 	return "pgsyncd " + r.inUse.Load().Name + " " + side
 }
 
-func closeConn(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // nothing is lost with a connection that ends badly here: its work was committed or will be repeated
-}
+func closeConn(ctx context.Context, conn *pgx.Conn) { endpoint.Close(ctx, conn.PgConn()) }
 
 // createDatabase makes the destination database, with the encoding and locale of the source's, where it is missing.
 func createDatabase(ctx context.Context, source, destination *endpoint.Endpoint) error {

@@ -369,6 +369,9 @@ func (r *runner) explain(err error) catalog.Change {
 		}
 		ch.Hint = fmt.Sprintf("The task cannot go on from where it was. RESET SYNC TASK %s; begins anew: its tables stay, and their rows are copied again.",
 			quoteTask(r.task.Name))
+	case errors.As(err, &server) && server.Code == "XX000" && strings.Contains(server.Message, "could not map filenode"):
+		ch.Hint = fmt.Sprintf("A table was emptied or rewritten at the moment the slot was made, and PostgreSQL can no longer decode a transaction of that "+
+			"time, for nobody. RESET SYNC TASK %s; begins anew with another slot.", quoteTask(r.task.Name))
 	case errors.As(err, &server) && (server.Code == "22021" || server.Code == "22P05"): // character_not_in_repertoire, untranslatable_character
 		ch.Detail = server.Detail
 		ch.Hint = "A value of the source holds bytes that are no text in the encoding of the destination. Find and correct it; what is in the WAL already " +

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"pgsyncd/sync/endpoint"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -13,8 +15,8 @@ import (
 const (
 	// cleanupTimeout bounds what is done after the context has ended.
 	cleanupTimeout = 20 * time.Second
-	// closeTimeout bounds the end of one session.
-	closeTimeout = 3 * time.Second
+	// cancelTimeout bounds the request to cancel a command.
+	cancelTimeout = 3 * time.Second
 	// pollInterval is the pause between two looks at something no server announces.
 	pollInterval = 50 * time.Millisecond
 )
@@ -70,29 +72,16 @@ func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// closeConn ends a session.
+// closeConn ends a session, if there is one.
 func closeConn(ctx context.Context, conn *pgx.Conn) {
 	if conn != nil {
-		closeRaw(ctx, conn.PgConn())
-	}
-}
-
-// closeRaw ends a session and waits for the goroutine that closes one whose context had ended, but not long for a peer that
-// does not answer.
-func closeRaw(ctx context.Context, conn *pgconn.PgConn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	_ = conn.Close(ctx) // it is given up either way
-	select {
-	case <-conn.CleanupDone():
-	case <-ctx.Done():
-		_ = conn.Conn().Close()
+		endpoint.Close(ctx, conn.PgConn())
 	}
 }
 
 // abandon ends a session in an unknown state: its command is cancelled, and nothing more is read or written.
 func abandon(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer cancel()
 	_ = conn.PgConn().CancelRequest(ctx) // the server notices the closed connection too, only later
 	_ = conn.PgConn().Conn().Close()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"pgsyncd/sync/endpoint"
+
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,15 +56,15 @@ func (j *job) exportSlot(ctx context.Context, slot string, permanent bool) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{close: func(ctx context.Context) { closeRaw(ctx, conn) }}
+	s := &snapshot{close: func(ctx context.Context) { endpoint.Close(ctx, conn) }}
 	if j.sourceVersion < 100000 && !permanent {
 		s.close = func(ctx context.Context) {
-			closeRaw(ctx, conn)
+			endpoint.Close(ctx, conn)
 			j.discardSlot(ctx, slot, 0)
 		}
 	}
 	if s.system, err = pglogrepl.IdentifySystem(ctx, conn); err != nil {
-		closeRaw(ctx, conn)
+		endpoint.Close(ctx, conn)
 		return nil, fmt.Errorf("identify the source: %w", err)
 	}
 	watch, stop := context.WithCancel(ctx)
@@ -73,7 +75,7 @@ func (j *job) exportSlot(ctx context.Context, slot string, permanent bool) (_ *s
 	<-watched
 	if err != nil {
 		j.discardSlot(ctx, slot, conn.PID())
-		closeRaw(ctx, conn)
+		endpoint.Close(ctx, conn)
 		return nil, fmt.Errorf("create slot %s: %w", slot, err)
 	}
 	j.log.Info("slot created", "slot", slot, "lsn", s.lsn.String())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 
 	"github.com/jackc/pglogrepl"
@@ -107,7 +108,7 @@ func (j *job) checkSlot(ctx context.Context, p ledger.Position) error {
 	if err != nil {
 		return err
 	}
-	defer closeRaw(ctx, conn)
+	defer endpoint.Close(ctx, conn)
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("identify the source: %w", err)

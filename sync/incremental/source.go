@@ -351,14 +351,7 @@ func (s *source) close(ctx context.Context) {
 }
 
 // closeRaw closes a connection whose work is done or lost.
-func closeRaw(ctx context.Context, conn *pgconn.PgConn) {
-	if conn == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	_ = conn.Close(ctx)
-}
+func closeRaw(ctx context.Context, conn *pgconn.PgConn) { endpoint.Close(ctx, conn) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
