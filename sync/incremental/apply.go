@@ -41,8 +41,9 @@ type applier struct {
 
 	seen      pglogrepl.LSN // everything before is applied; the ledger may not say so yet
 	moved     time.Time     // when the ledger's position moved
-	conflicts []Conflict    // of the open transaction
-	done      tally         // by the open transaction
+	early     early
+	conflicts []Conflict // of the open transaction
+	done      tally      // by the open transaction
 }
 
 func newApplier(s *Stream, dst *session, src *source, copied map[string]pglogrepl.LSN) *applier {
@@ -67,6 +68,9 @@ func (a *applier) run(ctx context.Context) error {
 	defer a.crew.close(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := a.early.prepare(ctx, a.dst); err != nil {
+		return a.frameError(err)
+	}
 	a.publish(nil, tally{}) // a sign of life
 	idle := time.NewTicker(time.Second)
 	defer idle.Stop()
@@ -168,6 +172,7 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		p.run(a.dst.savepoint, nil, anyRows, originFrame)
 	} else {
 		p.open()
+		a.early.begin(p, b)
 	}
 	a.open = true
 	var err error
@@ -292,7 +297,11 @@ func (a *applier) commit(ctx context.Context, to pglogrepl.LSN, b *batch) error 
 		}
 	}
 	begun := time.Now()
-	if err := a.dst.end(ctx, to); err != nil {
+	err := a.dst.end(ctx, to)
+	if err == nil {
+		err = a.early.settle(ctx, a.dst)
+	}
+	if err != nil {
 		return err
 	}
 	a.open = false

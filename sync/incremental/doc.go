@@ -24,7 +24,10 @@
 //   - Only COMMIT moves P, and it moves P and the rows together. A transaction of the destination holds whole transactions of
 //     the source and no part of another: one that is larger than a batch is applied in pieces, but committed at its end.
 //   - A commit is durable before anything is concluded from it: synchronous_commit is on in this session whatever the database's
-//     settings say. A COMMIT without an answer ends the stream; whether it took effect is read from the ledger.
+//     settings say. Only a small batch is committed without it, to be seen sooner; an empty transaction that follows is flushed, and the
+//     batch with it, before anybody is told of the batch (early.go). If the stream ends between the two, the next owner's raising of the
+//     fence flushes both; if the destination crashes, it has neither the batch nor its position, and the source still has both.
+//     A COMMIT without an answer ends the stream; whether it took effect is read from the ledger.
 //   - Nobody else moves P meanwhile. Run raises the fence first; that waits for transactions of former owners which hold the
 //     row, so the position it returns is final for them, and all they may still try fails: each transaction locks the
 //     row under the fence and the position it expects, first of all or, where batches overlap, before it commits.
