@@ -1,6 +1,6 @@
 // Command soak runs a daemon between two servers while many clients write, ends, stops, cuts and delays each of the parties
 // at random, during copies and while changes stream, and proves after every round that both sides are equal byte for byte.
-// Rounds take turns between the decoders.
+// Rounds take turns between the decoders, and between one and several connections that apply.
 //
 // A soak that fails says what the daemon says about it, how the positions of source, destination and slot relate, and which
 // rows differ.

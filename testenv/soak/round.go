@@ -22,14 +22,17 @@ const (
 	margin       = 10000            // by which a stop sets sequences further
 )
 
-// decoders take turns.
-var decoders = []string{"pgoutput", "test_decoding"}
+// options of tasks take turns.
+var options = []string{
+	"decoder = pgoutput, apply_workers = 1", "decoder = test_decoding, apply_workers = 1",
+	"decoder = pgoutput, apply_workers = 3", "decoder = test_decoding, apply_workers = 3",
+}
 
 // round synchronizes the source to a new database under load and faults, and compares.
 type round struct {
 	*soak
 	n        int
-	decoder  string
+	options  string
 	task, db string
 
 	// begun is true once the task's slot is there to stay. PostgreSQL loses sight of a table's new file when the table was emptied
@@ -39,7 +42,7 @@ type round struct {
 }
 
 func newRound(s *soak, n int) *round {
-	return &round{soak: s, n: n, decoder: decoders[(n-1)%len(decoders)], task: fmt.Sprintf("soak_%d", n), db: fmt.Sprintf("shop_%d", n)}
+	return &round{soak: s, n: n, options: options[(n-1)%len(options)], task: fmt.Sprintf("soak_%d", n), db: fmt.Sprintf("shop_%d", n)}
 }
 
 func (r *round) say(format string, args ...any) {
@@ -53,7 +56,7 @@ func (r *round) run(ctx context.Context) error {
 	if err := execute(ctx, r.destination.ConnString("postgres"), "CREATE DATABASE "+r.db); err != nil {
 		return err
 	}
-	r.say("begins with decoder %s", r.decoder)
+	r.say("begins with %s", r.options)
 	stopWriting := r.write(ctx)
 	err := r.synchronize(ctx)
 	if err = errors.Join(err, stopWriting()); err != nil {
@@ -90,8 +93,8 @@ func (r *round) write(ctx context.Context) (stop func() error) {
 
 // synchronize copies and streams under faults; the task streams when it returns.
 func (r *round) synchronize(ctx context.Context) error {
-	if err := r.control(ctx, fmt.Sprintf("CREATE SYNC TASK %s FROM '%s' TO '%s' START NOW CONFIRM ALL WITH (split_table_above = '4 MB', decoder = %s)",
-		r.task, r.source.through("shop"), r.destination.through(r.db), r.decoder)); err != nil {
+	if err := r.control(ctx, fmt.Sprintf("CREATE SYNC TASK %s FROM '%s' TO '%s' START NOW CONFIRM ALL WITH (split_table_above = '4 MB', %s)",
+		r.task, r.source.through("shop"), r.destination.through(r.db), r.options)); err != nil {
 		return err
 	}
 	if err := r.admitted(ctx); err != nil {
