@@ -439,3 +439,48 @@ func TestStreamedTransactionsShareRelations(t *testing.T) {
 		t.Errorf("%d relations", len(relations))
 	}
 }
+
+// FuzzDecodeStreamed feeds streams of messages, each preceded by its length: whatever comes, the decoder returns whole transactions of changes
+// that fit their relations, one after the other, or an error.
+func FuzzDecodeStreamed(f *testing.F) {
+	stream := func(messages ...message) (out []byte) {
+		for _, m := range messages {
+			out = append(binary.BigEndian.AppendUint16(out, uint16(len(m))), m...)
+		}
+		return out
+	}
+	f.Add(stream(startOf(7, 1), in(7, describe("a")), in(7, insert("1")), in(8, insert("2")), stop(), abortOf(7, 8), startOf(9, 1), in(9, describe("b")), in(9, insert("3")), stop(),
+		begin(90), describe("a"), insert("4"), commit(90, 95), startOf(7, 0), in(7, insert("5")), stop(), commitOf(7, 100), commitOf(9, 200)))
+	f.Add(stream(startOf(7, 1), in(7, describe("a")), in(7, msg('T').u32(1).u8(3).u32(1)), in(7, msg('U').u32(1).u8('K').u16(1).value("1").u8('N').u16(1).value("2")),
+		msg('O').u64(1).text("o"), in(7, msg('D').u32(1).u8('O').u16(1).value("2")), stop(), commitOf(7, 100), begin(200), insert("1"), commit(200, 205)))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := openSpill(dir, "task", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		d := newPgoutput("pub", s, newCounters())
+		inside := false
+		for len(data) >= 2 {
+			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
+			m := slices.Clone(data[2 : 2+n])
+			data = data[2+n:]
+			err := d.decode(t.Context(), 0, m, func(e event) error {
+				if inside == (e.kind == kindBegin) {
+					t.Fatalf("event %s", e.kind)
+				}
+				inside = e.kind != kindCommit
+				for _, row := range []tuple{e.old, e.new} {
+					if row != nil && len(row) != len(e.relation.columns) {
+						t.Fatalf("%d values for %d columns", len(row), len(e.relation.columns))
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return
+			}
+		}
+	})
+}
