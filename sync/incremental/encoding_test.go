@@ -1,6 +1,8 @@
 package incremental_test
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 
 	"pgsyncd/testenv"
@@ -18,6 +20,8 @@ func TestTextOfNoKnownEncoding(t *testing.T) {
 	}
 	l := setupIn(t, src, dst, bytesOnly(src), bytesOnly(dst),
 		`CREATE TABLE a (id text PRIMARY KEY, v text); CREATE TABLE f (v text); ALTER TABLE f REPLICA IDENTITY FULL`)
+	var told strings.Builder
+	l.cfg.Logger = slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r := l.start()
 	l.source(`INSERT INTO a SELECT E'\xf6' || i, E'\xff\xfe' FROM generate_series(1, 20000) i`)
 	r.catchUp()
@@ -27,5 +31,8 @@ func TestTextOfNoKnownEncoding(t *testing.T) {
 	const content = `SELECT md5(string_agg(id || ' ' || v, ',' ORDER BY id)) || (SELECT string_agg(encode(convert_to(v, 'SQL_ASCII'), 'hex'), ',' ORDER BY v) FROM f) FROM a`
 	if got, want := l.one(l.d, content), l.one(l.s, content); got != want {
 		t.Errorf("destination %s, source %s", got, want)
+	}
+	if _ = r.kill(); strings.Contains(told.String(), "applied again") {
+		t.Error("sessions that work ahead refuse the text:\n" + told.String())
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"pgsyncd/sync/endpoint"
+
 	"github.com/jackc/pglogrepl"
 )
 
@@ -93,7 +95,13 @@ func (c *crew) open(ctx context.Context) bool {
 		if err == nil {
 			c.sessions = append(c.sessions, s)
 			s.position.Fence = c.a.dst.position.Fence
-			if err = s.frame(ctx); err == nil {
+			if c.a.src.verbatim {
+				err = endpoint.Verbatim(ctx, s.pg)
+			}
+			if err == nil {
+				err = s.frame(ctx)
+			}
+			if err == nil {
 				_, err = s.conn.Exec(ctx, `SET lock_timeout = '`+lockPatience+`'`)
 			}
 		}
