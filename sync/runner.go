@@ -367,8 +367,7 @@ func (r *runner) explain(err error) catalog.Change {
 		if ahead := (*incremental.AheadError)(nil); errors.As(err, &ahead) {
 			ch.Detail = ahead.Detail()
 		}
-		ch.Hint = fmt.Sprintf("The task cannot go on from where it was. RESET SYNC TASK %s; begins anew: its tables stay, and their rows are copied again.",
-			quoteTask(r.task.Name))
+		ch.Hint = "The task cannot go on from where it was. " + resetAdvice(r.task)
 	case errors.As(err, &server) && server.Code == "XX000" && strings.Contains(server.Message, "could not map filenode"):
 		ch.Hint = fmt.Sprintf("A table was emptied or rewritten at the moment the slot was made, and PostgreSQL can no longer decode a transaction of that "+
 			"time, for nobody. RESET SYNC TASK %s; begins anew with another slot.", quoteTask(r.task.Name))
@@ -397,6 +396,15 @@ func (r *runner) redact(text string) string {
 		}
 	}
 	return text
+}
+
+// resetAdvice tells how a task begins anew, and what becomes of its rows.
+func resetAdvice(t catalog.Task) string {
+	if t.Mode == catalog.ModeIncremental {
+		return fmt.Sprintf("Bring the rows of the destination up to date yourself, then: RESET SYNC TASK %s; It copies nothing, and begins anew with what the "+
+			"source commits from then on; what is missing in between stays missing.", quoteTask(t.Name))
+	}
+	return fmt.Sprintf("RESET SYNC TASK %s; begins anew: its tables stay, and their rows are copied again.", quoteTask(t.Name))
 }
 
 // beyondResuming tells errors after which changes are missing for good.

@@ -200,8 +200,8 @@ func (w *slotWatch) failTask(ctx context.Context, q *runner, retained int64) err
 		Error: fmt.Sprintf("slot %s retains %d bytes (%s) of WAL on the source, more than max_slot_wal (%s), and is dropped",
 			q.notes.Slot, retained, size(retained), size(int64(q.options.MaxSlotWAL))),
 		Detail: "on_max_slot_wal is fail: the source's disk goes before the task. Without the slot changes are missing for good, so the task cannot go on.",
-		Hint: fmt.Sprintf("Give it more room (ALTER SYNC TASK %[1]s SET (max_slot_wal = '…');) or remove what kept it from its work, then: "+
-			"RESET SYNC TASK %[1]s; It begins anew: its tables stay, and their rows are copied again.", name),
+		Hint: fmt.Sprintf("Give it more room (ALTER SYNC TASK %s SET (max_slot_wal = '…');) or remove what kept it from its work. ", name) +
+			resetAdvice(q.task),
 	}
 	switch q.task.State {
 	case catalog.StateStopping, catalog.StateStoppingFailed:
