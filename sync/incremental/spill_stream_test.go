@@ -443,7 +443,7 @@ func TestFaultsWhileTransactionsAreInProgress(t *testing.T) {
 		case 0:
 			cut = fromSource.CutAfter(streamMessage(int64(rng.IntN(3000) + 1)))
 		case 1:
-			cut = toDestination.CutAfter(frame(testenv.ToTarget, int64(rng.IntN(60)+1)))
+			cut = toDestination.CutAfter(frame(testenv.ToTarget, int64(rng.IntN(15)+1)))
 		}
 		for range 20 {
 			work <- struct{}{}
