@@ -74,9 +74,10 @@
 //     would have brought next. Nobody else can use it. Each call returns whole transactions and leaves the copy at a position
 //     before which all commits have been returned; there the next call goes on, and in the end a new walsender. The copy is read ahead of
 //     P. The slot is not: it learns of P from the walsender that holds it, which is not read meanwhile. When that walsender ends, the
-//     slot is free for a moment, and moved to P, which is not beyond what any owner has in the destination; the new walsender acquires
+//     slot is free for a moment, and moved to what is confirmed, a P that any owner has in the destination; the new walsender acquires
 //     it and it is looked at like at a start. Whoever replaced it has been noticed, or has left it at or before P. The copy goes with
-//     its session, whatever ends that, and then what came from it beyond P comes again from the slot.
+//     its session, whatever ends that, and then what came from it beyond P comes again from the slot. Servers that forget too much when
+//     a slot is moved (advances) are read by a walsender alone.
 //   - A copied table shows exactly the commits whose record starts before the position of its snapshot: those are skipped for
 //     that table, all others applied.
 //
