@@ -35,6 +35,8 @@
 // Goroutines: Supervisor.Run, one per runner, one per task with a slot that watches the source's WAL, and one that writes
 // the live figures and metrics; all end before Run returns.
 //
+// A panic in a goroutine of a task is the task's failure (package group).
+//
 // Failures: a stage returns an error, endpoint.Classify tells what kind. Network faults are retried for ever with a
 // growing pause, permanent ones fail the task at once, all others fail it after retry_limit attempts without progress
 // between them; to do again what was done before is none. While it waits to try again the task is in state "fault rectification".

@@ -11,12 +11,12 @@ import (
 	"pgsyncd/catalog"
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/fullcopy"
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/precheck"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -141,7 +141,7 @@ func (r *runner) copy(ctx context.Context) error {
 	}
 	r.figures.silence()
 	r.figures.employ(workers(r.options.CopyWorkers))
-	g, copying := errgroup.WithContext(ctx)
+	g, copying := group.WithContext(ctx)
 	done := make(chan struct{})
 	cfg := r.copyConfig(slot, publication)
 	if !r.selection.Accounts.None() {
@@ -242,7 +242,7 @@ func (r *runner) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := group.WithContext(ctx)
 	done := make(chan struct{})
 	g.Go(func() error { defer close(done); return st.Run(ctx) })
 	r.stream.Store(st)

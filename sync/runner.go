@@ -14,6 +14,7 @@ import (
 	"pgsyncd/catalog"
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/fullcopy"
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/precheck"
@@ -47,8 +48,7 @@ type runner struct {
 func (r *runner) guard(ctx context.Context) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.log.Error("runner panicked", "panic", p, "stack", string(debug.Stack()))
-			r.fail(ctx, fmt.Errorf("internal error: %v", p))
+			r.fail(ctx, &group.PanicError{Value: p, Stack: string(debug.Stack())})
 		}
 	}()
 	if err := r.open(); err != nil {
@@ -292,6 +292,9 @@ func (r *runner) fail(ctx context.Context, err error) {
 	ch.Hint = r.withStatement(ch.Hint, stopping)
 	begun := r.notes.Phase == phaseFull || r.task.State == catalog.StateFault // a fault may precede all else
 	r.log.Error("task failed", "error", ch.Error, "detail", ch.Detail)
+	if p := (*group.PanicError)(nil); errors.As(err, &p) {
+		r.log.Error("panic", "stack", p.Stack)
+	}
 	switch {
 	case stopping:
 		r.fire(ctx, catalog.EventStopFailed, ch)
@@ -412,8 +415,10 @@ func beyondResuming(err error) bool {
 	if copying := (*fullcopy.LostError)(nil); errors.As(err, &copying) {
 		return true
 	}
-	for _, lost := range []error{incremental.ErrSlotLost, incremental.ErrAhead, incremental.ErrOtherSystem, incremental.ErrTimeline,
-		incremental.ErrBehind, incremental.ErrPublication, ledger.ErrNoPosition} {
+	for _, lost := range []error{
+		incremental.ErrSlotLost, incremental.ErrAhead, incremental.ErrOtherSystem, incremental.ErrTimeline,
+		incremental.ErrBehind, incremental.ErrPublication, ledger.ErrNoPosition,
+	} {
 		if errors.Is(err, lost) {
 			return true
 		}

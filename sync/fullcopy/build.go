@@ -8,10 +8,10 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 // fewBytes is the size up to which a unit's indexes are made in one transaction: commits take longer than the work then.
@@ -20,7 +20,7 @@ const fewBytes = 1 << 20
 // builder makes indexes, constraints and statistics of units as soon as their rows are in.
 type builder struct {
 	*objects
-	group    *errgroup.Group
+	group    *group.Group
 	sessions *sessions
 
 	indexes, constraints map[schema.Name][]schema.Entry // by table
@@ -31,8 +31,8 @@ type builder struct {
 	total   int
 }
 
-func newBuilder(o *objects, plan *schema.Plan, works map[uint32]schema.IndexWork, group *errgroup.Group) *builder {
-	b := &builder{objects: o, group: group, sessions: newSessions(o.cfg.IndexWorkers), works: works}
+func newBuilder(o *objects, plan *schema.Plan, works map[uint32]schema.IndexWork, g *group.Group) *builder {
+	b := &builder{objects: o, group: g, sessions: newSessions(o.cfg.IndexWorkers), works: works}
 	byTable := func(entries []schema.Entry) map[schema.Name][]schema.Entry {
 		m := map[schema.Name][]schema.Entry{}
 		for _, e := range o.wanted(entries) {
@@ -87,7 +87,7 @@ func (b *builder) finish(ctx context.Context, u *unit) error {
 		}
 	}
 	slices.SortStableFunc(jobs, func(a, b indexJob) int { return cmp.Compare(b.weight, a.weight) })
-	g, building := errgroup.WithContext(ctx)
+	g, building := group.WithContext(ctx)
 	for _, job := range jobs {
 		place := b.sessions.ask(job.weight)
 		g.Go(func() error {
@@ -97,7 +97,7 @@ func (b *builder) finish(ctx context.Context, u *unit) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	g, building = errgroup.WithContext(ctx)
+	g, building = group.WithContext(ctx)
 	for _, entries := range constraints {
 		// One after the other, because adding a constraint locks its table against all others.
 		g.Go(func() error {

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 // fill copies the rows and builds what belongs to single tables. It gives the source free as soon as the rows are in.
@@ -64,11 +64,11 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	b := newBuilder(o, plan, works, group)
+	g, ctx := group.WithContext(ctx)
+	b := newBuilder(o, plan, works, g)
 	defer b.close(ctx)
 	if lobs != nil {
-		group.Go(func() error {
+		g.Go(func() error {
 			defer lobs.close(ctx)
 			return lobs.run(ctx)
 		})
@@ -77,14 +77,14 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 		j.tables.copied(u)
 		b.start(ctx, u)
 	}
-	group.Go(func() error {
+	g.Go(func() error {
 		defer snap.close(ctx)
 		defer a.close(ctx)
 		defer b.copying.Store(false)
 		l := &loader{job: j, snap: snap, collisions: collisions, copied: func(u *unit) { b.start(ctx, u) }}
 		return l.run(ctx, loads)
 	})
-	return group.Wait()
+	return g.Wait()
 }
 
 // claimParted claims the units whose rows come in several transactions, before the first of these.

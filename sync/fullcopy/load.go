@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/sync/errgroup"
 )
 
 // busyInterval is the pause between two attempts on a table that another task is copying into.
@@ -42,7 +42,7 @@ func (l *loader) run(ctx context.Context, loads []*load) error {
 		queue <- w
 	}
 	close(queue)
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := group.WithContext(ctx)
 	for range min(l.cfg.Workers, len(loads)) {
 		g.Go(func() error {
 			p := &pair{loader: l}

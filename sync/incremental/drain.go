@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 // Drain says when and how a backlog is read through a copy of the slot. A walsender sends every change by itself, which costs the
@@ -55,7 +55,7 @@ var (
 // slot. The walsender holds the slot meanwhile and is told what is durable.
 func (s *source) feed(ctx context.Context) error {
 	for {
-		g, linked := errgroup.WithContext(ctx)
+		g, linked := group.WithContext(ctx)
 		g.Go(func() error { return s.link.report(linked, s.in.progress) })
 		g.Go(func() error { return s.read(linked) })
 		if err := g.Wait(); ctx.Err() != nil || !errors.Is(err, errOvertaken) {

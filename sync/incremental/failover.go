@@ -85,7 +85,7 @@ func (e *AheadError) Error() string {
 }
 
 // Is recognises ErrAhead.
-func (e *AheadError) Is(target error) bool { return target == ErrAhead } //nolint:errorlint // which is what Is is for
+func (e *AheadError) Is(target error) bool { return target == ErrAhead }
 
 // Permanent is true: what was confirmed is gone.
 func (e *AheadError) Permanent() bool { return true }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/group"
 
 	"github.com/jackc/pglogrepl"
 )
@@ -75,7 +76,7 @@ func (c *crew) start(ctx context.Context, b *batch) bool {
 	c.free, c.jobs = c.free[1:], append(c.jobs, j)
 	go func() {
 		defer close(j.done)
-		j.err = c.perform(ctx, j)
+		j.err = group.Contain(func() error { return c.perform(ctx, j) })
 	}()
 	return true
 }

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 
 	"github.com/jackc/pglogrepl"
-	"golang.org/x/sync/errgroup"
 )
 
 // skimmer decodes commits only.
@@ -56,7 +56,7 @@ func scout(ctx context.Context, cfg Config, at ledger.Position, verbatim bool, c
 		return nil, err
 	}
 	defer l.close()
-	g, running := errgroup.WithContext(ctx)
+	g, running := group.WithContext(ctx)
 	g.Go(func() error { return l.receive(running, func() bool { return false }) })
 	g.Go(func() error { return l.report(running, p) })
 	g.Go(func() error { return mind(running, q, l, marks) })

@@ -3,7 +3,6 @@ package incremental
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -222,7 +221,7 @@ func (s *standbys) pass() {
 
 // notice logs what an operator should know, and puts it on record.
 func (c Config) notice(ctx context.Context, event, message, detail string) {
-	c.Logger.Log(ctx, slog.LevelWarn, message, "event", event, "detail", detail)
+	c.Logger.WarnContext(ctx, "notice", "event", event, "message", message, "detail", detail)
 	if c.Notice != nil {
 		c.Notice(ctx, event, message, detail)
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
-	"golang.org/x/sync/errgroup"
 )
 
 // Stream carries one task's changes from its slot into its destination, once. The methods other than Run may be called at
@@ -94,7 +94,7 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 		p.Received, p.Applied, p.Confirmed = dst.position.LSN, dst.position.LSN, dst.position.LSN
 	})
 	a := newApplier(s, dst, src, copied)
-	g, running := errgroup.WithContext(ctx)
+	g, running := group.WithContext(ctx)
 	g.Go(func() error { return src.feed(running) })
 	g.Go(func() error { return src.heartbeat(running, cfg, s.kick, s.progress) })
 	g.Go(func() error { return others.watch(running) })
