@@ -168,11 +168,11 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	defer a.cfg.Meter.apply(time.Now())
 	resumed := a.open
 	p := a.dst.start(ctx)
+	advanced := false
 	if resumed {
 		p.run(a.dst.savepoint, nil, anyRows, originFrame)
-	} else {
+	} else if advanced = a.early.begin(p, b); !advanced {
 		p.open()
-		a.early.begin(p, b)
 	}
 	a.open = true
 	var err error
@@ -181,7 +181,7 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 			break
 		}
 	}
-	if b.end > 0 && err == nil {
+	if b.end > 0 && !advanced && err == nil {
 		p.run(a.dst.advance, a.dst.fence(a.dst.position.LSN, b.end), 1, originFence)
 	}
 	if waited := p.wait(); err == nil {

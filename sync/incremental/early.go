@@ -37,11 +37,14 @@ func (e *early) prepare(ctx context.Context, s *session) error {
 	return err
 }
 
-// begin has the transaction that was just begun seen early, if its batch is small.
-func (e *early) begin(p *pipeline, b *batch) {
+// begin begins the transaction of a batch, if that is small and whole, and moves the position at once: that locks the task's row as well.
+func (e *early) begin(p *pipeline, b *batch) bool {
 	if e.pending = e.able && b.bytes <= earlyBytes && b.end > 0; e.pending {
+		p.run(p.s.begin, nil, anyRows, originFrame)
 		p.run(p.s.statement(earlySQL, nil), nil, anyRows, originFrame)
+		p.run(p.s.advance, p.s.fence(p.s.position.LSN, b.end), 1, originFence)
 	}
+	return e.pending
 }
 
 // settle returns when the transaction that was just committed is durable.
