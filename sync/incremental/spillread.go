@@ -11,6 +11,7 @@ import (
 
 const (
 	readBuffer = 128 << 10
+	enough     = readBuffer / 4 // where so much was there at once, more is
 	calmPause  = time.Millisecond
 )
 
@@ -19,13 +20,15 @@ const (
 type calmReader struct {
 	conn  net.Conn
 	pause func() bool // what comes next is in no hurry
+	last  int         // bytes that were read at once
 }
 
-func (r calmReader) Read(p []byte) (int, error) {
-	if r.pause() {
+func (r *calmReader) Read(p []byte) (n int, err error) {
+	if r.last < enough && r.pause() {
 		<-time.After(calmPause)
 	}
-	return r.conn.Read(p)
+	r.last, err = r.conn.Read(p)
+	return r.last, err
 }
 
 // widen makes the link read much at once, as soon as everything is used that was read before.
@@ -34,7 +37,7 @@ func (l *link) widen() {
 		return
 	}
 	l.wide = true
-	r := calmReader{conn: l.conn, pause: func() bool { return false }}
+	r := &calmReader{conn: l.conn, pause: func() bool { return false }}
 	// Of an encrypted connection a read returns one message, however much is there.
 	if _, encrypted := l.conn.(*tls.Conn); !encrypted {
 		if d, ok := l.decode.(*pgoutput); ok && d.spill != nil {
