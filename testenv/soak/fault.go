@@ -74,11 +74,11 @@ func (s *soak) serverFaults(p *party) []fault {
 }
 
 func (s *soak) linkFaults(p *party) []fault {
-	resume := func(context.Context) error { p.proxy.Resume(); return nil }
 	stall := func(d testenv.Direction) fault {
 		return fault{
 			fmt.Sprintf("link to %s stalled %s", p.name, d), 1, p.name, 12 * time.Second,
-			func(context.Context) error { p.proxy.Stall(d); return nil }, resume,
+			func(context.Context) error { p.proxy.Stall(d); return nil },
+			func(context.Context) error { p.proxy.Resume(); return nil },
 		}
 	}
 	return []fault{

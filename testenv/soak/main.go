@@ -47,7 +47,7 @@ type settings struct {
 }
 
 func environment() (s settings, err error) {
-	s = settings{duration: 10 * time.Minute, seed: uint64(time.Now().UnixNano()), writers: 64, keep: os.Getenv("KEEP") != ""} //nolint:gosec // the time is positive
+	s = settings{duration: 10 * time.Minute, seed: uint64(time.Now().UnixNano()), writers: 64, keep: os.Getenv("KEEP") != ""}
 	if text := os.Getenv("DURATION"); text != "" {
 		if s.duration, err = time.ParseDuration(text); err != nil {
 			return s, fmt.Errorf("DURATION: %w", err)
@@ -100,7 +100,9 @@ func run(ctx context.Context) (err error) {
 		r := newRound(s, n)
 		if err := r.run(ctx); err != nil {
 			err = fmt.Errorf("round %d, SEED=%d: %w", n, s.seed, err)
-			return errors.Join(err, r.explain(context.WithoutCancel(ctx)), s.linger(ctx, err))
+			err = errors.Join(err, r.explain(context.WithoutCancel(ctx)))
+			s.linger(ctx, err)
+			return err
 		}
 	}
 	s.say("equal after every round; faults: %v", s.struck)
@@ -112,15 +114,14 @@ func (s *soak) say(format string, args ...any) {
 }
 
 // linger leaves a failed soak to be looked at.
-func (s *soak) linger(ctx context.Context, err error) error {
-	if !s.keep || ctx.Err() != nil {
-		return nil
+func (s *soak) linger(ctx context.Context, failure error) {
+	if !s.keep {
+		return
 	}
-	s.say("%v", err)
+	s.say("%v", failure)
 	s.say("kept until interrupted:\n  source       %s\n  destination  %s\n  daemon       %s, log %s",
 		s.source.SocketString("shop"), s.destination.SocketString("postgres"), s.daemon.SocketString(), s.daemon.LogFile())
 	<-ctx.Done()
-	return nil
 }
 
 func (s *soak) setUp(ctx context.Context) (err error) {

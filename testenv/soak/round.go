@@ -80,7 +80,7 @@ func (r *round) write(ctx context.Context) (stop func() error) {
 	go func() {
 		n, err := shop.Write(ctx, shop.Load{
 			ConnString: r.source.ConnString("shop"), Units: 1, Writers: r.writers,
-			Seed: r.seed + uint64(r.n), Pause: time.Duration(r.writers) * 2 * time.Millisecond, Rough: true, Empty: &r.begun, //nolint:gosec // rounds are few
+			Seed: r.seed + uint64(r.n), Pause: time.Duration(r.writers) * 2 * time.Millisecond, Rough: true, Empty: &r.begun,
 		})
 		r.say("%d transactions written", n)
 		written <- err
