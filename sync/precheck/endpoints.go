@@ -132,7 +132,8 @@ func standbys(ctx context.Context, e *env) (finding, error) {
 		Hidden, Reports bool
 		Name            string
 	}
-	list, err := read[sender](ctx, &e.dst, `SELECT r.state IS NULL, r.flush_lsn IS NOT NULL, coalesce(r.application_name, '') FROM pg_catalog.pg_stat_replication r
+	list, err := read[sender](ctx, &e.dst, `SELECT r.state IS NULL,
+			coalesce(pg_catalog.to_json(r) ->> 'flush_lsn', pg_catalog.to_json(r) ->> 'flush_location') IS NOT NULL, coalesce(r.application_name, '') FROM pg_catalog.pg_stat_replication r
 		WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical') ORDER BY 3`)
 	if err != nil {
 		return finding{}, err
