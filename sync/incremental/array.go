@@ -82,7 +82,7 @@ func (p arrayParam) encode(nets []*netChange, column int, addressing bool) ([]by
 		if out, ok = p.binary(out, v); !ok {
 			return nil, false
 		}
-		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4)) //nolint:gosec // a value is shorter
+		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4)) // a value is shorter
 	}
 	return out, true
 }
@@ -100,7 +100,7 @@ func appendArrayHeader(out []byte, element uint32, n int) []byte {
 	out = binary.BigEndian.AppendUint32(out, 1) // dimensions
 	out = binary.BigEndian.AppendUint32(out, 1) // NULLs are possible
 	out = binary.BigEndian.AppendUint32(out, element)
-	out = binary.BigEndian.AppendUint32(out, uint32(n)) //nolint:gosec // a batch is bounded by its bytes
+	out = binary.BigEndian.AppendUint32(out, uint32(n)) // a batch is bounded by its bytes
 	return binary.BigEndian.AppendUint32(out, 1)        // lower bound
 }
 
@@ -164,11 +164,11 @@ func integer(bits int) binaryForm {
 		case !ok || n<<(64-bits)>>(64-bits) != n:
 			return nil, false
 		case bits == 16:
-			return binary.BigEndian.AppendUint16(out, uint16(n)), true //nolint:gosec // it fits
+			return binary.BigEndian.AppendUint16(out, uint16(n)), true
 		case bits == 32:
-			return binary.BigEndian.AppendUint32(out, uint32(n)), true //nolint:gosec // it fits
+			return binary.BigEndian.AppendUint32(out, uint32(n)), true
 		}
-		return binary.BigEndian.AppendUint64(out, uint64(n)), true //nolint:gosec // its bits
+		return binary.BigEndian.AppendUint64(out, uint64(n)), true
 	}
 }
 

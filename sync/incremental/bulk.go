@@ -100,7 +100,7 @@ func (c *copyRows) Read(out []byte) (int, error) {
 }
 
 func (c *copyRows) appendBinaryRow(out []byte, row tuple) ([]byte, error) {
-	out = binary.BigEndian.AppendUint16(out, uint16(len(c.columns))) //nolint:gosec // checked when the form was chosen
+	out = binary.BigEndian.AppendUint16(out, uint16(len(c.columns))) // checked when the form was chosen
 	for i, column := range c.columns {
 		v := row[column]
 		if v == nil {
@@ -112,7 +112,7 @@ func (c *copyRows) appendBinaryRow(out []byte, row tuple) ([]byte, error) {
 		if out, ok = c.forms[i](append(out, 0, 0, 0, 0), v); !ok {
 			return nil, permanentf("the source sent %q, which is no value of the column's type", brief(string(v)))
 		}
-		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4)) //nolint:gosec // a value is shorter
+		binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4)) // a value is shorter
 	}
 	return out, nil
 }

@@ -59,8 +59,8 @@ func (f *fold) add(i int, e *event) bool {
 		return f.insert(e.new)
 	case e.kind == kindDelete:
 		return f.delete(e.old)
-	case e.oldKind == oldNone:
-		return f.update(e.new, e.new)
+	case e.oldKind == oldNone: // some servers leave out even the key where it is stored out of line
+		return e.new.has(f.t.key) && f.update(e.new, e.new)
 	case f.sameKey(e.old, e.new):
 		return f.update(e.old, e.new)
 	}
@@ -80,7 +80,7 @@ func (f *fold) at(row tuple) (n *netChange, found bool) {
 		place := f.slots[slot]
 		if place == 0 {
 			f.nets = append(f.nets, netChange{old: row, hash: h})
-			f.slots[slot] = uint32(len(f.nets)) //nolint:gosec // a batch is bounded by its bytes
+			f.slots[slot] = uint32(len(f.nets)) // a batch is bounded by its bytes
 			return &f.nets[len(f.nets)-1], false
 		}
 		if n := &f.nets[place-1]; n.hash == h && f.same(n.old, row) {
@@ -111,7 +111,7 @@ func (f *fold) grow() {
 		for f.slots[slot] != 0 {
 			slot = (slot + 1) & last
 		}
-		f.slots[slot] = uint32(i + 1) //nolint:gosec // as above
+		f.slots[slot] = uint32(i + 1)
 	}
 }
 

@@ -75,12 +75,13 @@ func overlappingBatches(t *testing.T, workers int) {
 	l := setupBank(t, workers)
 	ctx, stop := context.WithCancel(t.Context())
 	readers, reading := errgroup.WithContext(ctx)
+	whole := context.WithoutCancel(reading) // a query is not interrupted
 	conn := l.dst.Connect(t, l.dstDB)
 	sessions := 0
 	readers.Go(func() error {
 		for reading.Err() == nil {
 			var sum, open int
-			if err := conn.QueryRow(t.Context(), `SELECT (SELECT sum(balance) FROM account) + (SELECT sum(balance) FROM other),
+			if err := conn.QueryRow(whole, `SELECT (SELECT sum(balance) FROM account) + (SELECT sum(balance) FROM other),
 				(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '% apply' AND state LIKE 'idle in%')`).Scan(&sum, &open); err != nil {
 				return err
 			}

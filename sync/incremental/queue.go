@@ -24,8 +24,9 @@ type queue struct {
 }
 
 func newQueue(limit int) *queue {
-	return &queue{limit: limit, filled: make(chan struct{}, 1), drained: make(chan struct{}, 1),
-		plenty: make(chan struct{}, 1)}
+	return &queue{
+		limit: limit, filled: make(chan struct{}, 1), drained: make(chan struct{}, 1), plenty: make(chan struct{}, 1),
+	}
 }
 
 // push waits while the queue is full.
