@@ -2,8 +2,6 @@ package incremental
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,15 +94,14 @@ func (s *session) change(t *target, e *event, c care) (*statement, [][]byte, err
 			v = old
 		}
 		if isUnchanged(v[p.column]) {
-			return nil, nil, fmt.Errorf("%s of %s: column %s: %w", e.kind, t.relation.name, t.columns[p.column].name, errNoValue)
+			return nil, nil, permanentf("%s of %s: the value of column %s, which addresses the row, was not sent: PostgreSQL before 10.21, 11.16, 12.11, 13.7 and 14.3 "+
+				"leaves out what is stored out of line; update the source, then reset the task", e.kind, t.relation.name, t.columns[p.column].name)
 		}
 		args = append(args, v[p.column])
 	}
 	s.args = args
 	return r.st, args, nil
 }
-
-var errNoValue = errors.New("the value was not sent")
 
 func boolByte(b bool) byte {
 	if b {
