@@ -6,7 +6,7 @@
 //
 // link.go receives and answers, drain.go reads a backlog another way (draincopy.go), intake.go is where both ways meet, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, spilldecode.go and
 // spill.go keep the transactions that pgoutput sends before they have committed, queue.go holds the events, batch.go assembles whole transactions, apply.go
-// owns the destination's transaction, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
+// owns the destination's transaction, plan.go, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
 // replay.go and conflict.go one by one with care. parallel.go applies several batches at once. scope.go and target.go know where a table's changes go and under which names,
 // fit.go which types hold them, share.go and merged.go whose rows a TRUNCATE meets. meter.go counts what all of them do.
 //
