@@ -44,7 +44,7 @@
 //     lost with them, because both are in the same WAL, so the claim holds for every copy of the destination; all that is needed is
 //     that the source still has what follows the P of that copy. Hence standby.go: where the physical standbys of the destination can be
 //     seen, a position is confirmed only when the destination's WAL has been flushed by all of them up to a point that was read after
-//     its commit. For P is committed before that point is read, whoever has flushed the WAL up to there has P. Waiting is
+//     its commit. Since P is committed before that point is read, whoever has flushed the WAL up to there has P. Waiting is
 //     bounded, for the sake of the source's disk: a standby that lags for a minute, or is gone for so long, is not waited for until it
 //     has caught up, and one that attaches is waited for from when it is noticed. If it is promoted nevertheless, the slot's
 //     position exceeds the P it has, and the stream does not begin.
