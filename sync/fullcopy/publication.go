@@ -33,7 +33,7 @@ func (j *job) publish(ctx context.Context, inv *schema.Inventory, skip func(sche
 		if err := schema.CreatePublication(ctx, tx, j.cfg.Publication, inv, skip); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, "SELECT oid FROM pg_catalog.pg_publication WHERE pubname = $1", j.cfg.Publication).Scan(&j.published)
+		return j.readPublished(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("create publication %s: %w", j.cfg.Publication, err)
@@ -41,11 +41,28 @@ func (j *job) publish(ctx context.Context, inv *schema.Inventory, skip func(sche
 	return nil
 }
 
-// markPublished records the publication: the changes made before one that takes its place are not sent, and from 18 on the source does not
-// mind.
+// readPublished notes by what the publication and what it says of tables can be told from others that take their place.
+func (j *job) readPublished(ctx context.Context, tx pgx.Tx) error {
+	if err := tx.QueryRow(ctx, "SELECT oid FROM pg_catalog.pg_publication WHERE pubname = $1", j.cfg.Publication).Scan(&j.published); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, "SELECT prrelid, oid FROM pg_catalog.pg_publication_rel WHERE prpubid = $1", j.published)
+	if err != nil {
+		return err
+	}
+	j.publishes = map[uint32]uint32{}
+	var table, row uint32
+	_, err = pgx.ForEachRow(rows, []any{&table, &row}, func() error {
+		j.publishes[table] = row
+		return nil
+	})
+	return err
+}
+
+// markPublished records that: changes made before one that takes its place are not sent, and from 18 on the source does not mind.
 func (j *job) markPublished(ctx context.Context, tx pgx.Tx) error {
 	if j.published == 0 {
 		return nil
 	}
-	return ledger.MarkObject(ctx, tx, j.cfg.Task, ledger.PublicationKey(j.published))
+	return ledger.MarkObject(ctx, tx, j.cfg.Task, ledger.PublicationKeys(j.published, j.publishes)...)
 }

@@ -31,8 +31,9 @@ type job struct {
 	pgDump             string
 
 	fence     int64
-	start     pglogrepl.LSN // where the task's slot begins
-	published uint32        // OID of the publication, if this run has made it
+	start     pglogrepl.LSN     // where the task's slot begins
+	published uint32            // OID of the publication, if this run has made it
+	publishes map[uint32]uint32 // and those of its rows of pg_publication_rel, by table
 	marks     marks
 	replica   atomic.Bool // triggers and foreign keys of the destination do not fire
 	tables    *tables

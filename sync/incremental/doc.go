@@ -54,9 +54,9 @@
 //   - test_decoding tells only where a commit record ends, and only after the changes; what stands for its start is argued at
 //     testDecoding. Where tables were copied ahead of the stream, the transactions up to there are read twice for that.
 //   - What the source sends is what is published, and that can be changed behind the stream's back. watch.go compares the
-//     publication and the tables with what was copied, at the start and regularly; what was done and undone again while no
-//     stream ran is not noticed, except that the publication, whose OID the ledger keeps, was made anew. Changes name their tables, so
-//     it knows the tables' OIDs, in case they exchange their names.
+//     publication and the tables with what was copied, at the start and regularly; the ledger keeps the OIDs of
+//     the publication and of its rows, so that it is noticed, too, that they were made anew while no stream ran. What else was done and undone
+//     again then is not. Changes name their tables, so it knows the tables' OIDs, in case they exchange their names.
 //   - Nothing up to P comes twice. Commit records follow each other in the WAL and do not overlap, and transactions are sent in
 //     the order of their commits, so a transaction whose commit record starts before P has ended there: it is skipped. The
 //     position of single changes plays no role; those of a later commit may well lie before those of an earlier one.

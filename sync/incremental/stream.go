@@ -69,11 +69,11 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	s.counters.remember(sources)
-	publication, err := ledger.Publication(ctx, dst.conn, cfg.Task)
+	publication, rows, err := ledger.Publication(ctx, dst.conn, cfg.Task)
 	if err != nil {
 		return err
 	}
-	src, err := openSource(ctx, cfg, dst, newWatcher(cfg, publication, copied, sources), s.counters, s.progress)
+	src, err := openSource(ctx, cfg, dst, newWatcher(cfg, publication, rows, copied, sources), s.counters, s.progress)
 	if err != nil {
 		return at.blame(err)
 	}

@@ -59,8 +59,14 @@ func (t watchedTable) root() schema.Name {
 	return t.above[len(t.above)-1]
 }
 
-func newWatcher(cfg Config, publication uint32, copied map[string]pglogrepl.LSN, sources map[uint32][]string) *watcher {
+// newWatcher returns one that knows the OIDs of the publication and of its rows, as they were made.
+func newWatcher(cfg Config, publication uint32, rows map[uint32]uint32, copied map[string]pglogrepl.LSN, sources map[uint32][]string) *watcher {
+	members := map[uint32]member{}
+	for table, row := range rows {
+		members[table] = member{oid: row}
+	}
 	return &watcher{
+		members: members,
 		publication: cfg.Publication, oid: publication, selection: cfg.Selection, copied: copied, sources: sources, log: cfg.Logger, entered: map[uint32]bool{},
 	}
 }

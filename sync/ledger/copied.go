@@ -84,21 +84,40 @@ func Sources(ctx context.Context, q Querier, task string) (map[uint32][]string, 
 	return sources, nil
 }
 
-// publicationPrefix begins the key under objects that says which publication the task made; its OID follows. Another one of that name did
-// not bring what was committed before it was made. A task that begins anew makes a new one.
+// publicationPrefix begins the keys under objects that say which publication the task made: its OID follows and, in a key for each table that
+// it names, the table's OID and that of the row that says so. Another one of that name did not bring what was committed before it was
+// made, nor did a table that was taken out and put back. A task that begins anew makes a new one.
 const publicationPrefix = "PUBLISHED BY "
 
-// PublicationKey is the key by which MarkObject records the publication of a task.
-func PublicationKey(oid uint32) string { return fmt.Sprintf("%s%d", publicationPrefix, oid) }
-
-// Publication returns what PublicationKey recorded, 0 if that was never done.
-func Publication(ctx context.Context, q Querier, task string) (oid uint32, err error) {
-	err = q.QueryRow(ctx, `SELECT coalesce(max(substr(key, length('`+publicationPrefix+`') + 1)::bigint), 0)::oid
-		FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE '`+publicationPrefix+`%'`, task).Scan(&oid)
-	if err != nil {
-		return 0, fmt.Errorf("read the publication of task %s: %w", task, err)
+// PublicationKeys are the keys by which MarkObject records the publication of a task, and its rows of pg_publication_rel by table.
+func PublicationKeys(oid uint32, rows map[uint32]uint32) []string {
+	keys := []string{fmt.Sprintf("%s%d", publicationPrefix, oid)}
+	for table, row := range rows {
+		keys = append(keys, fmt.Sprintf("%s%d %d %d", publicationPrefix, oid, table, row))
 	}
-	return oid, nil
+	return keys
+}
+
+// Publication returns what PublicationKeys recorded, 0 if that was never done.
+func Publication(ctx context.Context, q Querier, task string) (oid uint32, rows map[uint32]uint32, err error) {
+	found, err := q.Query(ctx, `SELECT split_part(key, ' ', 3)::oid, coalesce(nullif(split_part(key, ' ', 4), ''), '0')::oid,
+			coalesce(nullif(split_part(key, ' ', 5), ''), '0')::oid
+		FROM pgsyncd.objects WHERE task = $1::uuid AND key LIKE '`+publicationPrefix+`%'`, task)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read the publication of task %s: %w", task, err)
+	}
+	rows = map[uint32]uint32{}
+	var table, row uint32
+	_, err = pgx.ForEachRow(found, []any{&oid, &table, &row}, func() error {
+		if table != 0 {
+			rows[table] = row
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("read the publication of task %s: %w", task, err)
+	}
+	return oid, rows, nil
 }
 
 // MarkObject records that the task created objects, in the transaction that creates them.

@@ -8,7 +8,7 @@
 //   - copied: for every finished copy unit, and for every source table that feeds it, the position of the snapshot it was
 //     copied at;
 //   - objects: the keys of the objects that were created, and marks of other things: which OIDs the copied tables of the source
-//     and the publication had, and which server the position was last written on.
+//     and the publication's rows had, and which server the position was last written on.
 //
 // Invariants:
 //
