@@ -116,9 +116,9 @@ var snapshotName = regexp.MustCompile(`[0-9A-F]{8}-[0-9A-F]{8}-[0-9]+`)
 // rewrite puts no rows into the stream. The answer with the snapshot is held back until that has happened.
 func TestTablesRewrittenBeforeTheirCopy(t *testing.T) {
 	t.Parallel()
-	l := setup(t, items+`CREATE TABLE vacuumed (id int, t text); CREATE TABLE altered (id int PRIMARY KEY, t text); CREATE TABLE emptied (id int PRIMARY KEY, t text);
+	l := setup(t, items+`CREATE TABLE vacuumed (id int, t text); CREATE TABLE altered (id int, t text); CREATE TABLE emptied (id int PRIMARY KEY, t text);
 		INSERT INTO vacuumed SELECT i, repeat('x', 100) FROM generate_series(1, 5000) i; INSERT INTO altered SELECT * FROM vacuumed; INSERT INTO emptied SELECT * FROM vacuumed;
-		DELETE FROM vacuumed WHERE id % 2 = 0; ALTER TABLE vacuumed REPLICA IDENTITY FULL`)
+		DELETE FROM vacuumed WHERE id % 2 = 0; ALTER TABLE vacuumed REPLICA IDENTITY FULL; ALTER TABLE altered REPLICA IDENTITY FULL`)
 	proxy, from := l.through(l.src, l.srcDB)
 	l.from = from
 	stalled := proxy.StallAfter(exported)
