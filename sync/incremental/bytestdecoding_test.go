@@ -14,9 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// byTestDecoding begins the names of tests whose labs have a slot with test_decoding.
-const byTestDecoding = "TestByTestDecoding/"
-
 // The traps are the same with either plugin, as far as they do not lie in publications.
 func TestByTestDecoding(t *testing.T) {
 	t.Parallel()

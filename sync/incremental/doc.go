@@ -4,11 +4,21 @@
 //	             ▲ status                                            └── replay (exact path)      │
 //	             └──────────────────────────── confirmed position ◄─────────────────────────────────┘
 //
-// link.go receives and answers, drain.go reads a backlog another way (draincopy.go), intake.go is where both ways meet, pgoutput.go or testdecoding.go (with text.go, shape.go and scout.go) decodes into events, spilldecode.go and
-// spill.go keep the transactions that pgoutput sends before they have committed, queue.go holds the events, batch.go assembles whole transactions, apply.go
-// owns the destination's transaction, plan.go, fold.go, sets.go and bulk.go apply net changes set by set, rows.go change by change,
-// replay.go and conflict.go one by one with care. parallel.go applies several batches at once. scope.go and target.go know where a table's changes go and under which names,
-// fit.go which types hold them, share.go and merged.go whose rows a TRUNCATE meets. meter.go counts what all of them do.
+// # Files
+//
+//	link, source, queue             receive and answer; open and check; hold what was decoded
+//	drain, draincopy, intake        read a backlog another way; where both ways meet
+//	pgoutput                        decodes that plugin
+//	testdecoding, text, shape,      decode the other
+//	  learn, scout
+//	spilldecode, spill, spillread   keep the transactions that come before they have committed
+//	batch, apply, parallel, early   assemble whole transactions; own the destination's; apply several batches at once; show small ones soon
+//	plan, fold, sets, bulk, rows    apply net changes set by set, or change by change
+//	replay, conflict                apply one by one with care
+//	scope, target, fit,             know where a table's changes go, under which names and types, and whose rows a TRUNCATE meets
+//	  share, merged, truncate
+//	watch, failover, standby        watch the source's tables, know the destination's server, wait for its standbys
+//	meter, progress                 count, and tell
 //
 // # State
 //

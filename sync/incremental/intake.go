@@ -31,6 +31,7 @@ func (in *intake) sink(ctx context.Context) func(event) error {
 			in.inside = true
 		case kindCommit:
 			in.progress.update(func(p *Progress) { p.Received = max(p.Received, e.tx.end) })
+		default:
 		}
 		if err := in.queue.push(ctx, e); err != nil {
 			return err

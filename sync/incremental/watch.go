@@ -66,8 +66,7 @@ func newWatcher(cfg Config, publication uint32, rows map[uint32]uint32, copied m
 		members[table] = member{oid: row}
 	}
 	return &watcher{
-		members: members,
-		publication: cfg.Publication, oid: publication, selection: cfg.Selection, copied: copied, sources: sources, log: cfg.Logger, entered: map[uint32]bool{},
+		members: members, publication: cfg.Publication, oid: publication, selection: cfg.Selection, copied: copied, sources: sources, log: cfg.Logger, entered: map[uint32]bool{},
 	}
 }
 
