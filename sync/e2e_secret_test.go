@@ -31,7 +31,7 @@ func TestSecrets(t *testing.T) {
 	for code, statement := range map[string]string{
 		"42601": "CREATE SYNC TASK %[1]s FROM '" + l.from + "' TOO '" + l.to + "'",
 		"22023": "CREATE SYNC TASK %[1]s FROM '" + l.from + " pasword=" + first + "' TO '" + l.to + "'",
-		"0A000": "CREATE SYNC TASK %[1]s FROM '" + l.from + "' TO '" + l.to + "' MODE INCREMENTAL",
+		"0A000": "CREATE SYNC TASK %[1]s FROM '" + l.from + "' TO '" + l.to + "' WITH (sync_ddl = true)",
 	} {
 		if e := l.refused(code, statement); strings.Contains(describe(&e), first) {
 			t.Errorf("the password is in an error: %s", describe(&e))
