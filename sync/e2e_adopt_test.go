@@ -93,7 +93,7 @@ func TestModeIncrementalIsInterrupted(t *testing.T) {
 	l.create("MODE INCREMENTAL START NOW CONFIRM ALL WITH (retry_limit = 0)")
 	l.await("the slot is created", cut)
 	l.reach("incremental synchronization")
-	l.want("slots", l.one(l.s, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"), "1")
+	l.want("slots", l.one(l.s, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database() AND NOT temporary"), "1")
 	l.source("UPDATE item SET v = v + 1")
 	l.caughtUp()
 	l.equal()

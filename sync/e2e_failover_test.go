@@ -42,7 +42,7 @@ func (l *lab) lsn(conn *pgx.Conn, sql string) pglogrepl.LSN {
 // confirmed is what the source was told to forget.
 func (l *lab) confirmed() pglogrepl.LSN {
 	l.Helper()
-	return l.lsn(l.s, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE database = current_database()")
+	return l.lsn(l.s, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE database = current_database() AND NOT temporary")
 }
 
 // abandon kills the primary and promotes the standby, to which the proxy leads from then on.

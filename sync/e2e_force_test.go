@@ -63,7 +63,7 @@ func TestForcedStop(t *testing.T) {
 		}
 		l.s, l.d = src.Connect(t, l.srcDB), dst.Connect(t, l.dstDB)
 		if down == src {
-			slot := l.one(l.s, "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()")
+			slot := l.one(l.s, "SELECT slot_name FROM pg_replication_slots WHERE database = current_database() AND NOT temporary")
 			publication := l.one(l.s, "SELECT pubname FROM pg_publication")
 			l.want("left", left, strings.Join([]string{
 				"destination|sequence|public.falling", "destination|sequence|public.line_id_seq", "destination|sequence|public.small_id_seq",

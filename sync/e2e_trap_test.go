@@ -65,7 +65,7 @@ func (c spoiled) failsTask(t *testing.T) *lab {
 
 func (l *lab) dropSlot() string {
 	l.Helper()
-	slot := l.one(l.s, "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()")
+	slot := l.one(l.s, "SELECT slot_name FROM pg_replication_slots WHERE database = current_database() AND NOT temporary")
 	l.source(fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", slot))
 	return slot
 }
