@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -60,7 +61,7 @@ func (r *runner) forceSource(ctx context.Context) ([]schema.Sequence, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeConn(ctx, src)
+	defer endpoint.CloseConn(ctx, src)
 	var sequences []schema.Sequence
 	if inv, err := schema.Read(ctx, src, r.selection); err != nil {
 		r.record(ctx, "warning", "sequences not read", r.explain(err).Error, "")
@@ -102,7 +103,7 @@ func (r *runner) forceDestination(ctx context.Context, sequences []schema.Sequen
 	}
 	dst, err := r.destination.Connect(ctx, r.application("destination"))
 	if err == nil {
-		defer closeConn(ctx, dst)
+		defer endpoint.CloseConn(ctx, dst)
 		if streamed && sequences == nil {
 			owned, err := r.ownedSequences(ctx, dst)
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/fullcopy"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/ledger"
@@ -22,7 +23,7 @@ func (r *runner) clearAway(ctx context.Context) error {
 		return err
 	}
 	err = ledger.Reset(ctx, dst, r.task.ID)
-	closeConn(ctx, dst)
+	endpoint.CloseConn(ctx, dst)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/accounts"
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 
 	"github.com/jackc/pgx/v5"
@@ -47,12 +48,12 @@ func (r *runner) carryMemberships(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, src)
+	defer endpoint.CloseConn(ctx, src)
 	dst, err := r.destination.Connect(ctx, r.application("destination"))
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, dst)
+	defer endpoint.CloseConn(ctx, dst)
 	o, err := r.accountOptions(ctx, dst)
 	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "42P01" { // undefined_table: the ledger is erased after this was done
 		return nil

@@ -15,8 +15,6 @@ import (
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/precheck"
-
-	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -298,7 +296,7 @@ func (r *runner) eraseLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
+	defer endpoint.CloseConn(ctx, conn)
 	return ledger.Erase(ctx, conn, r.task.ID)
 }
 
@@ -306,13 +304,11 @@ func (r *runner) application(side string) string {
 	return "pgsyncd " + r.inUse.Load().Name + " " + side
 }
 
-func closeConn(ctx context.Context, conn *pgx.Conn) { endpoint.Close(ctx, conn.PgConn()) }
-
 // createDatabase makes the destination database, with the encoding and locale of the source's, where it is missing.
 func createDatabase(ctx context.Context, source, destination *endpoint.Endpoint) error {
 	existing, err := destination.Connect(ctx, "pgsyncd create database")
 	if err == nil {
-		closeConn(ctx, existing)
+		endpoint.CloseConn(ctx, existing)
 		return nil
 	}
 	if endpoint.Diagnose(err).Code != "3D000" { // invalid_catalog_name: it does not exist
@@ -322,7 +318,7 @@ func createDatabase(ctx context.Context, source, destination *endpoint.Endpoint)
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, src)
+	defer endpoint.CloseConn(ctx, src)
 	var encoding, collate, ctype string
 	if err := src.QueryRow(ctx, `SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype
 		FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`).Scan(&encoding, &collate, &ctype); err != nil {
@@ -332,7 +328,7 @@ func createDatabase(ctx context.Context, source, destination *endpoint.Endpoint)
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, dst)
+	defer endpoint.CloseConn(ctx, dst)
 	name := destination.Database()
 	var create string
 	if err := dst.QueryRow(ctx, `SELECT pg_catalog.format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L',

@@ -85,7 +85,7 @@ func (r *runner) drain(ctx context.Context) error {
 		return err
 	}
 	end, err := schema.WALEnd(ctx, conn)
-	closeConn(ctx, conn)
+	endpoint.CloseConn(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (r *runner) cleanSource(ctx context.Context, sequences bool) error {
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, src)
+	defer endpoint.CloseConn(ctx, src)
 	if sequences {
 		if err := r.setSequences(ctx, src); err != nil {
 			return err
@@ -180,7 +180,7 @@ func (r *runner) setSequences(ctx context.Context, src *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, dst)
+	defer endpoint.CloseConn(ctx, dst)
 	shared := sharedSequences(inv.Sequences)
 	for _, s := range inv.Sequences {
 		if !s.Readable {
@@ -243,7 +243,7 @@ func (r *runner) adviseOnReplicationRole(ctx context.Context) {
 		r.log.Info("server-wide session_replication_role not checked", "error", err)
 		return
 	}
-	defer closeConn(ctx, dst)
+	defer endpoint.CloseConn(ctx, dst)
 	var role string
 	if err := dst.QueryRow(ctx, `SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'session_replication_role'`).Scan(&role); err != nil {
 		r.log.Info("server-wide session_replication_role not checked", "error", err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/schema"
 
@@ -140,7 +141,7 @@ func (s *Supervisor) runner(id string) *runner {
 
 func (w *slotWatch) disconnect(ctx context.Context) {
 	if w.conn != nil {
-		closeConn(ctx, w.conn)
+		endpoint.CloseConn(ctx, w.conn)
 		w.conn = nil
 	}
 }
@@ -205,7 +206,7 @@ func (w *slotWatch) connect(ctx context.Context, q *runner) error {
 	}
 	version, err := schema.ServerVersion(ctx, conn)
 	if err != nil {
-		closeConn(ctx, conn)
+		endpoint.CloseConn(ctx, conn)
 		return err
 	}
 	w.conn, w.with, w.query = conn, q.task, slotQuery(version)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -23,5 +24,12 @@ func Close(ctx context.Context, conn *pgconn.PgConn) {
 	case <-conn.CleanupDone():
 	case <-ctx.Done():
 		_ = conn.Conn().Close()
+	}
+}
+
+// CloseConn is Close for sessions of pgx.
+func CloseConn(ctx context.Context, conn *pgx.Conn) {
+	if conn != nil {
+		Close(ctx, conn.PgConn())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -27,7 +28,7 @@ type anchor struct {
 	late map[schema.Name]bool
 }
 
-func (a *anchor) close(ctx context.Context) { closeConn(ctx, a.conn) }
+func (a *anchor) close(ctx context.Context) { endpoint.CloseConn(ctx, a.conn) }
 
 // newAnchor imports the snapshot and takes the inventory.
 func (j *job) newAnchor(ctx context.Context, snap *snapshot) (_ *anchor, err error) {
@@ -99,7 +100,7 @@ func (a *anchor) lock(ctx context.Context, tables []*schema.Table) error {
 			names[i] = "ONLY " + t.Name.String()
 		}
 		err := a.savepoint(ctx, "LOCK TABLE "+strings.Join(names, ", ")+" IN ACCESS SHARE MODE")
-		switch sqlState(err) {
+		switch endpoint.SQLState(err) {
 		case "42P01", "3F000", "42809": // one was dropped, or replaced by something that is no table
 			if err = nil; len(batch) > 1 {
 				err = errors.Join(a.lock(ctx, batch[:len(batch)/2]), a.lock(ctx, batch[len(batch)/2:]))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/group"
 	"pgsyncd/sync/schema"
 
@@ -253,7 +254,7 @@ func (b *builder) with(ctx context.Context, place *request, f func(*pgx.Conn) er
 	}
 	err = f(conn)
 	if conn.IsClosed() {
-		closeConn(ctx, conn)
+		endpoint.CloseConn(ctx, conn)
 		conn = nil
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
@@ -63,8 +64,8 @@ func (o *objects) openLargeObjects(ctx context.Context, snap *snapshot) (_ *larg
 }
 
 func (l *largeObjects) close(ctx context.Context) {
-	closeConn(ctx, l.source)
-	closeConn(ctx, l.destination)
+	endpoint.CloseConn(ctx, l.source)
+	endpoint.CloseConn(ctx, l.destination)
 }
 
 // run copies what an earlier run has not. What the destination refuses is remembered, and ends the copy of large objects.

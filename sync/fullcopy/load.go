@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
@@ -79,8 +80,8 @@ func (p *pair) open(ctx context.Context) (err error) {
 }
 
 func (p *pair) close(ctx context.Context) {
-	closeConn(ctx, p.source)
-	closeConn(ctx, p.destination)
+	endpoint.CloseConn(ctx, p.source)
+	endpoint.CloseConn(ctx, p.destination)
 	p.source, p.destination = nil, nil
 }
 
@@ -123,7 +124,7 @@ func (p *pair) work(ctx context.Context, w *load) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	yields := sqlState(err) == "55P03" || errors.Is(err, errMoved) // sessions on the destination wait for locks without limit
+	yields := endpoint.SQLState(err) == "55P03" || errors.Is(err, errMoved) // sessions on the destination wait for locks without limit
 	switch {
 	case !yields && !concernsTable(err):
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -226,7 +227,7 @@ func (o *objects) failure(e schema.Entry) error {
 // existed tells whether an entry failed only because its object is there already and the task takes it as it is. Schemas
 // are taken in any case: they are shared places, not data.
 func (o *objects) existed(e schema.Entry, err error) bool {
-	code := sqlState(err)
+	code := endpoint.SQLState(err)
 	// What a superuser has installed cannot be commented on by others.
 	if code == "42P06" || code == "42501" && e.Desc == "COMMENT" && strings.HasPrefix(e.Tag, "EXTENSION ") {
 		return true
@@ -284,7 +285,7 @@ func (o *objects) drop(ctx context.Context, conn *pgx.Conn, inv *schema.Inventor
 			_, err := sub.Exec(ctx, e.Drop)
 			return err
 		})
-		switch code := sqlState(err); {
+		switch code := endpoint.SQLState(err); {
 		case err == nil, code == "42P01", code == "42883", code == "42704", code == "42703", code == "3F000": // not there
 		case e.Desc == "DEFAULT" && concernsTable(err): // goes with its table; dropped before for the sake of its sequence
 		case concernsTable(err):

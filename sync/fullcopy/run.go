@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -57,8 +58,8 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 }
 
 func (j *job) close(ctx context.Context) {
-	closeConn(ctx, j.src)
-	closeConn(ctx, j.dst)
+	endpoint.CloseConn(ctx, j.src)
+	endpoint.CloseConn(ctx, j.dst)
 }
 
 func (j *job) run(ctx context.Context) (_ Result, err error) {

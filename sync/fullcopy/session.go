@@ -2,14 +2,12 @@ package fullcopy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"pgsyncd/sync/endpoint"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -56,7 +54,7 @@ func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 	_, err = conn.Exec(ctx, `SET check_function_bodies = off; SET default_tablespace = ''`, pgx.QueryExecModeSimpleProtocol)
 	if err == nil {
 		_, err = conn.Exec(ctx, `SET session_replication_role = replica`)
-		if sqlState(err) == "42501" {
+		if endpoint.SQLState(err) == "42501" {
 			err = nil
 		} else if err == nil {
 			j.replica.Store(true)
@@ -66,17 +64,10 @@ func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 		_, err = conn.Exec(ctx, memorySQL, j.cfg.IndexWorkers)
 	}
 	if err != nil {
-		closeConn(ctx, conn)
+		endpoint.CloseConn(ctx, conn)
 		return nil, fmt.Errorf("prepare a session on the destination: %w", err)
 	}
 	return conn, nil
-}
-
-// closeConn ends a session, if there is one.
-func closeConn(ctx context.Context, conn *pgx.Conn) {
-	if conn != nil {
-		endpoint.Close(ctx, conn.PgConn())
-	}
 }
 
 // abandon ends a session in an unknown state: its command is cancelled, and nothing more is read or written.
@@ -85,14 +76,5 @@ func abandon(ctx context.Context, conn *pgx.Conn) {
 	defer cancel()
 	_ = conn.PgConn().CancelRequest(ctx) // the server notices the closed connection too, only later
 	_ = conn.PgConn().Conn().Close()
-	closeConn(ctx, conn)
-}
-
-// sqlState is the code of a server's error, or empty.
-func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code
-	}
-	return ""
+	endpoint.CloseConn(ctx, conn)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"pgsyncd/sync/endpoint"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -89,7 +91,7 @@ func (s *sessions) close(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, conn := range s.free {
-		closeConn(ctx, conn)
+		endpoint.CloseConn(ctx, conn)
 	}
 	s.free = nil
 }

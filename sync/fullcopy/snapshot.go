@@ -35,7 +35,7 @@ func (j *job) exportPlain(ctx context.Context) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{close: func(ctx context.Context) { closeConn(ctx, conn) }}
+	s := &snapshot{close: func(ctx context.Context) { endpoint.CloseConn(ctx, conn) }}
 	if _, err = conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err == nil {
 		err = conn.QueryRow(ctx, "SELECT pg_catalog.pg_export_snapshot()").Scan(&s.name)
 	}
@@ -135,7 +135,7 @@ func (j *job) reportBlockers(ctx context.Context, pid uint32) {
 			continue // the session that waits will notice, if it is more than a passing fault
 		}
 		blockers, err := blockersOf(ctx, conn, pid)
-		closeConn(ctx, conn)
+		endpoint.CloseConn(ctx, conn)
 		if err != nil || slices.Equal(blockers, told) {
 			continue
 		}
@@ -192,7 +192,7 @@ func (j *job) dropSlot(ctx context.Context, slot string) error {
 			return false, nil
 		}
 		_, err = j.src.Exec(ctx, `SELECT pg_catalog.pg_drop_replication_slot($1)`, slot)
-		if code := sqlState(err); code == "55006" || code == "42704" { // taken, or gone, since
+		if code := endpoint.SQLState(err); code == "55006" || code == "42704" { // taken, or gone, since
 			return false, nil
 		}
 		return err == nil, err
@@ -210,7 +210,7 @@ func (j *job) discardSlot(ctx context.Context, slot string, pid uint32) {
 	defer cancel()
 	conn, err := j.cfg.Source.Connect(ctx, j.cfg.application())
 	if err == nil {
-		defer closeConn(ctx, conn)
+		defer endpoint.CloseConn(ctx, conn)
 		if pid != 0 {
 			_, err = conn.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend($1)`, pid)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
@@ -47,7 +48,7 @@ func (a *applier) diagnose(ctx context.Context, c *change, f *failure) (Conflict
 	conflict := Conflict{
 		Time: time.Now(), Table: c.relation.name, Key: c.keyJSON(), SourceRow: c.rowJSON(), LSN: c.tx.at,
 	}
-	switch state := sqlState(f.err); {
+	switch state := endpoint.SQLState(f.err); {
 	case state == "23505" || state == "23P01":
 		conflict.Kind = UniqueViolation
 		if c.kind == kindInsert && len(c.target.key) > 0 {
@@ -102,7 +103,7 @@ func (a *applier) overwrite(ctx context.Context, c *change, kind string) (action
 		a.done.count([]change{*c})
 		return action, nil
 	}
-	if sqlState(f.err) == "23505" || sqlState(f.err) == "23P01" {
+	if endpoint.SQLState(f.err) == "23505" || endpoint.SQLState(f.err) == "23P01" {
 		return "", nil
 	}
 	return "", a.changeError(c, f)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 
@@ -181,9 +182,7 @@ func (s *source) spare(ctx context.Context, cause error) error {
 func (s *source) relink(ctx context.Context) error {
 	s.link.close()
 	control, at, err := s.settle(ctx)
-	if control != nil {
-		defer closeRaw(ctx, control.PgConn())
-	}
+	defer endpoint.CloseConn(ctx, control)
 	if err != nil {
 		return err
 	}
@@ -200,7 +199,7 @@ func (s *source) relink(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		closeRaw(ctx, sender)
+		endpoint.Close(ctx, sender)
 		return err
 	}
 	return checkSlot(ctx, control, s.cfg, at)
@@ -223,7 +222,7 @@ func (s *source) settle(ctx context.Context) (*pgx.Conn, ledger.Position, error)
 		if err == nil {
 			return control, at, nil
 		}
-		if sqlState(err) != "55006" || time.Now().After(patience) {
+		if endpoint.SQLState(err) != "55006" || time.Now().After(patience) {
 			return control, at, fmt.Errorf("advance slot %s to %s: %w", s.cfg.Slot, at.LSN, err)
 		}
 		if err := sleep(ctx, slotRetry); err != nil {
@@ -239,8 +238,6 @@ func (s *source) finish(ctx context.Context) error {
 	}
 	s.link.close()
 	control, _, err := s.settle(ctx)
-	if control != nil {
-		closeRaw(ctx, control.PgConn())
-	}
+	endpoint.CloseConn(ctx, control)
 	return err
 }

@@ -177,7 +177,7 @@ func parameters(args []string) [][]byte {
 
 // close ends the session; the copy of the slot goes with it.
 func (c *slotCopy) close(ctx context.Context) {
-	closeRaw(ctx, c.conn)
+	endpoint.Close(ctx, c.conn)
 	select {
 	case <-c.conn.CleanupDone():
 	case <-time.After(closeTimeout):

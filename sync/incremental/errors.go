@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -85,7 +86,9 @@ func (e *ChangeError) Error() string {
 func (e *ChangeError) Unwrap() error { return e.Cause }
 
 // Permanent tells whether the destination would answer the same again.
-func (e *ChangeError) Permanent() bool { return sqlState(e.Cause) == "" || deterministic(e.Cause) }
+func (e *ChangeError) Permanent() bool {
+	return endpoint.SQLState(e.Cause) == "" || deterministic(e.Cause)
+}
 
 // brief shortens a key for a message: where all columns are the key, it may be megabytes.
 func brief(key string) string {
@@ -107,13 +110,4 @@ func deterministic(err error) bool {
 		return true
 	}
 	return false
-}
-
-// sqlState returns the SQLSTATE of a server's error, else "".
-func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code
-	}
-	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -111,7 +112,7 @@ func (a *applier) sourceTables(ctx context.Context) ([]schema.Name, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeRaw(ctx, conn.PgConn())
+	defer endpoint.CloseConn(ctx, conn)
 	above, err := readAncestors(ctx, conn, a.src.version)
 	if err != nil {
 		return nil, err

@@ -269,7 +269,7 @@ func (c *crew) cause(j *job, err error) error {
 		return err
 	case f.origin < 0:
 		return c.a.frameError(err)
-	case f.surprising() || sqlState(f.err) == lockNotAvailable || sqlState(f.err) == deadlockDetected:
+	case f.surprising() || endpoint.SQLState(f.err) == lockNotAvailable || endpoint.SQLState(f.err) == deadlockDetected:
 		c.a.cfg.Logger.Debug("batch is applied again, alone", "table", j.b.changes[f.origin].describe(), "cause", f.Error())
 		return errSurprised
 	}

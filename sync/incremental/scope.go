@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -214,7 +215,7 @@ func (a *applier) readPartitions(ctx context.Context, tx *transaction) error {
 	if err != nil {
 		return err
 	}
-	defer closeRaw(ctx, conn.PgConn())
+	defer endpoint.CloseConn(ctx, conn)
 	if err := visible(ctx, conn, tx.xid); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 
@@ -47,7 +48,7 @@ func scout(ctx context.Context, cfg Config, at ledger.Position, verbatim bool, c
 	if err != nil {
 		return nil, err
 	}
-	defer func() { closeRaw(ctx, conn) }()
+	defer func() { endpoint.Close(ctx, conn) }()
 	p := newProgress()
 	p.update(func(p *Progress) { p.Received, p.Applied = at.LSN, at.LSN }) // standbys of the destination may lack at
 	q := newQueue(cfg.BatchBytes)

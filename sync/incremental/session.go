@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 
 	"github.com/jackc/pglogrepl"
@@ -112,7 +113,7 @@ func (s *session) setUp(ctx context.Context) error {
 	if role != "replica" {
 		if _, err := s.conn.Exec(ctx, `SET session_replication_role = replica`); err != nil {
 			err = fmt.Errorf("keep triggers of the destination from firing: %w", err)
-			if sqlState(err) == "42501" {
+			if endpoint.SQLState(err) == "42501" {
 				return wrappedPermanent{err}
 			}
 			return err
@@ -191,7 +192,7 @@ func (s *session) end(ctx context.Context, to pglogrepl.LSN) error {
 	return nil
 }
 
-func (s *session) close(ctx context.Context) { closeRaw(ctx, s.pg) }
+func (s *session) close(ctx context.Context) { endpoint.Close(ctx, s.pg) }
 
 // failure is why a pipeline stopped: the statement with that origin failed (err) or affected another number of rows than it
 // had to.

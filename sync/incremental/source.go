@@ -58,7 +58,7 @@ func openSource(ctx context.Context, cfg Config, dst *session, w *watcher, c *co
 	defer func() {
 		if err != nil {
 			s.close(ctx)
-			closeRaw(ctx, sender)
+			endpoint.Close(ctx, sender)
 		}
 	}()
 	// As in endpoint.Verbatim, which the sessions that come later cannot use: the applier has its session then.
@@ -102,7 +102,7 @@ func connectSender(ctx context.Context, cfg Config, at ledger.Position, verbatim
 		err = endpoint.Verbatim(ctx, conn)
 	}
 	if err != nil {
-		closeRaw(ctx, conn)
+		endpoint.Close(ctx, conn)
 		return nil, err
 	}
 	return conn, nil
@@ -144,7 +144,7 @@ func acquire(ctx context.Context, conn *pgconn.PgConn, slot string, from pglogre
 		if err == nil {
 			return l, nil
 		}
-		if sqlState(err) != "55006" || time.Now().After(patience) {
+		if endpoint.SQLState(err) != "55006" || time.Now().After(patience) {
 			return nil, err
 		}
 		if err := sleep(ctx, slotRetry); err != nil {
@@ -344,14 +344,9 @@ func (s *source) close(ctx context.Context) {
 		s.link.close()
 	}
 	s.spill.close()
-	if s.catalog != nil {
-		closeRaw(ctx, s.catalog.PgConn())
-	}
-	closeRaw(ctx, s.control.PgConn())
+	endpoint.CloseConn(ctx, s.catalog)
+	endpoint.CloseConn(ctx, s.control)
 }
-
-// closeRaw closes a connection whose work is done or lost.
-func closeRaw(ctx context.Context, conn *pgconn.PgConn) { endpoint.Close(ctx, conn) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

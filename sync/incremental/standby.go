@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"pgsyncd/sync/endpoint"
+
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 )
@@ -76,7 +78,7 @@ func openStandbys(ctx context.Context, cfg Config, version int, p *progress, tol
 	return s, nil
 }
 
-func (s *standbys) close(ctx context.Context) { closeRaw(ctx, s.conn.PgConn()) }
+func (s *standbys) close(ctx context.Context) { endpoint.CloseConn(ctx, s.conn) }
 
 // watch looks regularly until ctx ends.
 func (s *standbys) watch(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -97,7 +98,7 @@ func (d *testDecoding) cross(xid uint32) {
 func (d *testDecoding) decode(ctx context.Context, at pglogrepl.LSN, data []byte, out func(event) error) error {
 	e, ok, err := d.line(ctx, at, data)
 	if err != nil {
-		if errors.Is(err, errMoved) || d.catalog.IsClosed() || sqlState(err) != "" || ctx.Err() != nil {
+		if errors.Is(err, errMoved) || d.catalog.IsClosed() || endpoint.SQLState(err) != "" || ctx.Err() != nil {
 			return fmt.Errorf("decode test_decoding at %s: %w", at, err)
 		}
 		return permanentf("decode %q of test_decoding at %s: %w", brief(string(data[:min(len(data), 400)])), at, err)

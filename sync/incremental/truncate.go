@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"pgsyncd/sync/endpoint"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -63,7 +65,7 @@ func (a *applier) emptyPartition(ctx context.Context, t *target, xid uint32) (st
 	if err != nil {
 		return "", err
 	}
-	defer closeRaw(ctx, conn.PgConn())
+	defer endpoint.CloseConn(ctx, conn)
 	var bounds string
 	err = conn.QueryRow(ctx, `
 		WITH RECURSIVE up (parent, attached) AS (
@@ -100,7 +102,7 @@ func (a *applier) empty(ctx context.Context, c *change, f *failure) error {
 	if f.err == nil {
 		return permanentf("TRUNCATE of %s at %s: the destination's table has rows of others as well", c.describe(), c.tx.at)
 	}
-	if sqlState(f.err) != "0A000" {
+	if endpoint.SQLState(f.err) != "0A000" {
 		return a.changeError(c, f)
 	}
 	statements := c.deletes

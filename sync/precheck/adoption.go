@@ -39,17 +39,10 @@ func adoptedTables(ctx context.Context, e *env) (finding, error) {
 			missing = append(missing, t.Target.String())
 		}
 	}
-	var wrong []string
-	for i := range e.inv.Tables {
-		if there := existing.Table(e.inv.Tables[i].Target); there != nil {
-			wrong = append(wrong, e.differences(&e.inv.Tables[i], there)...)
-		}
-	}
-	unfilled, err := e.unfilled(ctx, existing)
+	wrong, err := e.misfits(ctx, existing)
 	if err != nil {
 		return finding{}, err
 	}
-	wrong = append(wrong, unfilled...)
 	switch {
 	case len(missing) > 0:
 		return failed("the destination lacks the tables "+enumerate(missing),

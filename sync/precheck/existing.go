@@ -190,23 +190,29 @@ func replaceable(ctx context.Context, e *env, taken []object) (finding, error) {
 	return passed("will be dropped and created anew: %s", enumerate(described(taken)))
 }
 
-// usable tells whether the tables that exist can take the rows.
-func usable(ctx context.Context, e *env, taken []object) (finding, error) {
-	existing, err := e.existingTables(ctx)
-	if err != nil {
-		return finding{}, err
-	}
-	var wrong, filled, fix []string
+// misfits are the columns in which the tables that exist could not take the rows of the source's.
+func (e *env) misfits(ctx context.Context, existing *schema.Inventory) ([]string, error) {
+	var wrong []string
 	for i := range e.inv.Tables {
 		if there := existing.Table(e.inv.Tables[i].Target); there != nil {
 			wrong = append(wrong, e.differences(&e.inv.Tables[i], there)...)
 		}
 	}
 	unfilled, err := e.unfilled(ctx, existing)
+	return append(wrong, unfilled...), err
+}
+
+// usable tells whether the tables that exist can take the rows.
+func usable(ctx context.Context, e *env, taken []object) (finding, error) {
+	existing, err := e.existingTables(ctx)
 	if err != nil {
 		return finding{}, err
 	}
-	wrong = append(wrong, unfilled...)
+	wrong, err := e.misfits(ctx, existing)
+	if err != nil {
+		return finding{}, err
+	}
+	var filled, fix []string
 	for _, there := range existing.Tables {
 		if e.in.ExistingObjects == ExistingAppend || there.Kind != schema.KindTable {
 			continue
