@@ -87,10 +87,11 @@ func (c *Catalog) NextCompare(ctx context.Context) (CompareRun, bool, error) {
 func (c *Catalog) RequeueCompares(ctx context.Context) (int, error) {
 	var n int
 	err := c.inTx(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.compare_table WHERE run_id IN
-			(SELECT id FROM pgsyncd.compare_run WHERE state = 'running')`)
-		if err != nil {
-			return err
+		for _, found := range []string{"compare_row", "compare_table"} {
+			_, err := tx.Exec(ctx, "DELETE FROM pgsyncd."+found+" WHERE run_id IN (SELECT id FROM pgsyncd.compare_run WHERE state = 'running')")
+			if err != nil {
+				return err
+			}
 		}
 		tag, err := tx.Exec(ctx, `UPDATE pgsyncd.compare_run SET state = 'queued', started_at = NULL, tables_total = 0,
 			tables_done = 0, tables_different = 0, rows_different = 0, lsn = '' WHERE state = 'running'`)
