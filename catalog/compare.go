@@ -49,8 +49,12 @@ const runColumns = `id, task_id::text, type, schedule, state, options, tables, t
 // AddCompare queues a run and gives its number. Only TaskID, Type, Schedule, Options and Tables are used. ErrNotFound if
 // the task is gone.
 func (c *Catalog) AddCompare(ctx context.Context, r CompareRun) (int64, error) {
+	return addCompare(ctx, c.pool, r)
+}
+
+func addCompare(ctx context.Context, q querier, r CompareRun) (int64, error) {
 	var id int64
-	err := c.pool.QueryRow(ctx, `INSERT INTO pgsyncd.compare_run (task_id, type, schedule, state, options, tables)
+	err := q.QueryRow(ctx, `INSERT INTO pgsyncd.compare_run (task_id, type, schedule, state, options, tables)
 		VALUES ($1, $2, $3, 'queued', $4, $5) RETURNING id`, r.TaskID, r.Type, r.Schedule, notNil(r.Options), r.Tables).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("queue comparison: %w", meaning(err))

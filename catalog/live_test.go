@@ -387,6 +387,27 @@ func TestCompares(t *testing.T) {
 	}
 }
 
+// TestFiringIsWhole: a time is not used up when its run could not be queued.
+func TestFiringIsWhole(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	task := create(t, c, sample("shop"))
+	next := time.Now().Truncate(time.Microsecond)
+	s := Schedule{Name: "nightly", TaskID: task.ID, Type: "ROWS", Cron: "0 1 * * *", TimeZone: "UTC", Enabled: true, Options: map[string]string{}, NextRun: &next}
+	if err := c.AddSchedule(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.pool.Exec(t.Context(), "ALTER TABLE pgsyncd.compare_run ADD CHECK (schedule <> 'nightly')"); err != nil {
+		t.Fatal(err)
+	}
+	if fired, err := c.FireSchedule(t.Context(), s, next.Add(time.Hour)); err == nil {
+		t.Fatalf("%+v", fired)
+	}
+	if got, err := c.Schedule(t.Context(), "nightly"); err != nil || !got.NextRun.Equal(next) || got.LastRunID != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestSchedules(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
@@ -403,24 +424,31 @@ func TestSchedules(t *testing.T) {
 	if got, err := c.Schedule(ctx, "nightly"); err != nil || !cmp.Equal(s, got) {
 		t.Errorf("%v\n%s", err, cmp.Diff(s, got))
 	}
-	if due, err := c.DueSchedules(ctx, next.Add(-time.Second)); err != nil || len(due) != 0 {
+	if due, err := c.EnabledSchedules(ctx); err != nil || len(due) != 1 {
 		t.Errorf("%v, %v", due, err)
 	}
-	if due, err := c.DueSchedules(ctx, next); err != nil || len(due) != 1 {
-		t.Errorf("%v, %v", due, err)
+	later := next.Add(time.Hour)
+	fired, err := c.FireSchedule(ctx, s, later)
+	if err != nil || fired.RunID == nil || fired.Overlap != nil {
+		t.Fatalf("%+v, %v", fired, err)
 	}
-	for i, want := range []bool{true, false} {
-		if won, err := c.ClaimSchedule(ctx, "nightly", next, next.Add(time.Hour)); won != want || err != nil {
-			t.Errorf("claim %d: %v, %v", i, won, err)
-		}
+	if run, err := c.Compare(ctx, *fired.RunID); err != nil || run.Schedule != "nightly" || run.State != "queued" {
+		t.Errorf("%+v, %v", run, err)
 	}
-	if won, err := c.ClaimSchedule(ctx, "nightly", next.Add(time.Hour), time.Time{}); !won || err != nil {
-		t.Errorf("last claim: %v, %v", won, err)
+	if again, err := c.FireSchedule(ctx, s, later); err != nil || again != (Firing{}) {
+		t.Errorf("the same time twice: %+v, %v", again, err)
 	}
-	if got, err := c.Schedule(ctx, "nightly"); err != nil || got.Enabled || got.NextRun != nil {
+	s.NextRun = &later
+	if overlap, err := c.FireSchedule(ctx, s, time.Time{}); err != nil || overlap.RunID != nil || overlap.Overlap == nil || *overlap.Overlap != *fired.RunID {
+		t.Errorf("while the run before is queued: %+v, %v", overlap, err)
+	}
+	if got, err := c.Schedule(ctx, "nightly"); err != nil || got.Enabled || got.NextRun != nil || *got.LastRunID != *fired.RunID {
 		t.Errorf("%+v, %v", got, err)
 	}
-	err := c.UpdateSchedule(ctx, "nightly", func(s *Schedule) error { s.Name, s.LastRunID = "weekly", ptr(int64(7)); return nil })
+	if due, err := c.EnabledSchedules(ctx); err != nil || len(due) != 0 {
+		t.Errorf("%v, %v", due, err)
+	}
+	err = c.UpdateSchedule(ctx, "nightly", func(s *Schedule) error { s.Name, s.LastRunID = "weekly", ptr(int64(7)); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -35,6 +36,29 @@ func (z Zone) Location() *time.Location {
 		return time.UTC
 	}
 	return location
+}
+
+// zoneFile is where the operating system keeps its time zone: a link into the tz database.
+const zoneFile = "/etc/localtime"
+
+// Name is the zone's name in the tz database, which means the same to every daemon and after every change of the operating system's
+// zone; empty when the daemon's own zone has none that can be found out.
+func (z Zone) Name() string {
+	if z != "" {
+		return z.Location().String()
+	}
+	name := time.Local.String() // a name if the daemon was started with one in its environment
+	if CheckTimeZone(name) == nil {
+		return name
+	}
+	file, err := os.Readlink(zoneFile)
+	if err != nil {
+		return ""
+	}
+	if _, name, _ = strings.Cut(file, "/zoneinfo/"); CheckTimeZone(name) != nil {
+		return ""
+	}
+	return name
 }
 
 // byCores is the default of a Count for which the value is chosen later.

@@ -2,10 +2,12 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Schedule starts comparisons at the times of a cron expression, or once when Cron is empty.
@@ -65,9 +67,9 @@ func (c *Catalog) Schedules(ctx context.Context) ([]Schedule, error) {
 	return c.listSchedules(ctx, "true")
 }
 
-// DueSchedules lists the enabled schedules whose time has come.
-func (c *Catalog) DueSchedules(ctx context.Context, now time.Time) ([]Schedule, error) {
-	return c.listSchedules(ctx, "enabled AND next_run <= $1", now)
+// EnabledSchedules lists the schedules that have a next run.
+func (c *Catalog) EnabledSchedules(ctx context.Context) ([]Schedule, error) {
+	return c.listSchedules(ctx, "enabled AND next_run IS NOT NULL")
 }
 
 func (c *Catalog) listSchedules(ctx context.Context, condition string, args ...any) ([]Schedule, error) {
@@ -113,17 +115,64 @@ func (c *Catalog) DropSchedule(ctx context.Context, name string) error {
 	return nil
 }
 
-// ClaimSchedule moves a schedule from its expected next run to the one after, or disables it when next is zero. It says
-// false when another daemon was faster or the schedule was changed: then this run is not the caller's to start.
-func (c *Catalog) ClaimSchedule(ctx context.Context, name string, expected, next time.Time) (bool, error) {
+// Firing is what became of a time at which a schedule was to start a run; neither field is set when the time was not the caller's.
+type Firing struct {
+	RunID   *int64 // the run that was queued
+	Overlap *int64 // the schedule's last run, which has not ended yet, so that none was queued
+}
+
+// FireSchedule moves a schedule from its expected next run to the one after, or disables it when next is zero, and queues a run for
+// it, both or neither. When another daemon was faster or the schedule was changed, this run is not the caller's to start and
+// nothing happens.
+func (c *Catalog) FireSchedule(ctx context.Context, s Schedule, next time.Time) (Firing, error) {
+	var fired Firing
+	err := c.inTx(ctx, func(tx pgx.Tx) error {
+		moved, err := moveSchedule(ctx, tx, s, next)
+		if err != nil || !moved {
+			return err
+		}
+		var last int64
+		err = tx.QueryRow(ctx, `SELECT r.id FROM pgsyncd.schedule s JOIN pgsyncd.compare_run r ON r.id = s.last_run_id
+			WHERE s.name = $1 AND r.state IN ('queued', 'running')`, s.Name).Scan(&last)
+		if err == nil {
+			fired.Overlap = &last
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		id, err := addCompare(ctx, tx, CompareRun{TaskID: s.TaskID, Type: s.Type, Schedule: s.Name, Options: s.Options, Tables: s.Tables})
+		if err != nil {
+			return err
+		}
+		fired.RunID = &id
+		_, err = tx.Exec(ctx, "UPDATE pgsyncd.schedule SET last_run_id = $2 WHERE name = $1", s.Name, id)
+		return err
+	})
+	if err != nil {
+		return Firing{}, fmt.Errorf("fire schedule %q: %w", s.Name, err)
+	}
+	return fired, nil
+}
+
+// MoveSchedule gives a schedule another time for its next run, unless that is not what the caller knows any more.
+func (c *Catalog) MoveSchedule(ctx context.Context, s Schedule, next time.Time) error {
+	if _, err := moveSchedule(ctx, c.pool, s, next); err != nil {
+		return fmt.Errorf("move schedule %q: %w", s.Name, err)
+	}
+	return nil
+}
+
+// execer is a transaction or a pool.
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+func moveSchedule(ctx context.Context, e execer, s Schedule, next time.Time) (bool, error) {
 	var after *time.Time
 	if !next.IsZero() {
 		after = &next
 	}
-	tag, err := c.pool.Exec(ctx, `UPDATE pgsyncd.schedule SET next_run = $3, enabled = $3::timestamptz IS NOT NULL
-		WHERE name = $1 AND next_run = $2 AND enabled`, name, expected, after)
-	if err != nil {
-		return false, fmt.Errorf("claim schedule %q: %w", name, err)
-	}
-	return tag.RowsAffected() == 1, nil
+	tag, err := e.Exec(ctx, `UPDATE pgsyncd.schedule SET next_run = $3, enabled = $3::timestamptz IS NOT NULL
+		WHERE name = $1 AND next_run = $2 AND enabled`, s.Name, s.NextRun, after)
+	return err == nil && tag.RowsAffected() == 1, err
 }

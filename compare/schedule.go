@@ -2,7 +2,6 @@ package compare
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -40,7 +39,7 @@ func nextTime(schedule cron.Schedule, location *time.Location, now time.Time) ti
 	// Cron's own rule skips the times of one hour a year and takes those of another twice. It is asked for a clock that is never
 	// set instead, what it names is looked up on the real one.
 	spec.Location = time.UTC
-	for wall := reading(now); ; {
+	for wall := shown(now); ; {
 		if wall = spec.Next(wall); wall.IsZero() {
 			return time.Time{}
 		}
@@ -50,8 +49,8 @@ func nextTime(schedule cron.Schedule, location *time.Location, now time.Time) ti
 	}
 }
 
-// reading is what the clock on the wall shows, as a time in UTC.
-func reading(t time.Time) time.Time {
+// shown is what the clock on the wall shows, as a time in UTC.
+func shown(t time.Time) time.Time {
 	_, offset := t.Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
@@ -60,10 +59,10 @@ func reading(t time.Time) time.Time {
 func firstReading(wall time.Time, location *time.Location) time.Time {
 	t := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, location)
 	start, end := t.ZoneBounds()
-	switch shown := reading(t); {
-	case shown.After(wall): // skipped, and taken for later
+	switch s := shown(t); {
+	case s.After(wall): // skipped, and taken for later
 		return start
-	case shown.Before(wall): // skipped, and taken for earlier
+	case s.Before(wall): // skipped, and taken for earlier
 		return end
 	case start.IsZero():
 		return t
@@ -75,13 +74,17 @@ func firstReading(wall time.Time, location *time.Location) time.Time {
 	return t
 }
 
+// clockSlack is how far the clock may be set back before schedules follow it. Below that they wait until it is as far as it was, and
+// what has run does not run again; above it, the time of the next run may be one that a wrong clock made up.
+const clockSlack = time.Hour
+
 // fireDue queues a run for every schedule whose time has come. Times that were missed while no daemon ran count once.
 func (s *Service) fireDue(ctx context.Context, now time.Time) error {
-	due, err := s.cfg.Catalog.DueSchedules(ctx, now)
+	schedules, err := s.cfg.Catalog.EnabledSchedules(ctx)
 	if err != nil {
 		return err
 	}
-	for _, d := range due {
+	for _, d := range schedules {
 		if err := s.fireOne(ctx, d, now); err != nil {
 			s.cfg.Logger.Warn("fire schedule", "schedule", d.Name, "error", err)
 		}
@@ -90,6 +93,10 @@ func (s *Service) fireDue(ctx context.Context, now time.Time) error {
 }
 
 func (s *Service) fireOne(ctx context.Context, d catalog.Schedule, now time.Time) error {
+	due := !d.NextRun.After(now)
+	if !due && d.Cron == "" {
+		return nil
+	}
 	var next time.Time // none: a schedule for one time is done
 	if d.Cron != "" {
 		location, err := time.LoadLocation(d.TimeZone)
@@ -99,41 +106,28 @@ func (s *Service) fireOne(ctx context.Context, d catalog.Schedule, now time.Time
 		if next, err = Next(d.Cron, location, now); err != nil {
 			return err
 		}
+		if !due {
+			return s.setBack(ctx, d, location, next, now)
+		}
 	}
-	claimed, err := s.cfg.Catalog.ClaimSchedule(ctx, d.Name, *d.NextRun, next)
-	if err != nil || !claimed {
+	fired, err := s.cfg.Catalog.FireSchedule(ctx, d, next)
+	if err != nil || fired.Overlap == nil {
 		return err
-	}
-	if busy, err := s.busy(ctx, d); err != nil || busy {
-		return err
-	}
-	id, err := s.cfg.Catalog.AddCompare(ctx, catalog.CompareRun{
-		TaskID: d.TaskID, Type: d.Type, Schedule: d.Name, Options: d.Options, Tables: d.Tables,
-	})
-	if err != nil {
-		return err
-	}
-	return s.cfg.Catalog.UpdateSchedule(ctx, d.Name, func(s *catalog.Schedule) error { s.LastRunID = &id; return nil })
-}
-
-// busy reports, and logs, that the schedule's last run has not ended: runs of one schedule never overlap.
-func (s *Service) busy(ctx context.Context, d catalog.Schedule) (bool, error) {
-	if d.LastRunID == nil {
-		return false, nil
-	}
-	last, err := s.cfg.Catalog.Compare(ctx, *d.LastRunID)
-	switch {
-	case errors.Is(err, catalog.ErrNotFound):
-		return false, nil
-	case err != nil:
-		return false, err
-	case last.State != StateQueued && last.State != StateRunning:
-		return false, nil
 	}
 	task, err := s.cfg.Catalog.TaskByID(ctx, d.TaskID)
 	if err != nil {
-		return true, err
+		return err
 	}
-	return true, s.cfg.Catalog.Log(ctx, task.Name, "warning", "comparison skipped",
-		fmt.Sprintf("schedule %s: run %d has not ended yet", d.Name, last.ID), "")
+	return s.cfg.Catalog.Log(ctx, task.Name, "warning", "comparison skipped",
+		fmt.Sprintf("schedule %s: run %d has not ended yet", d.Name, *fired.Overlap), "")
+}
+
+// setBack takes a schedule back to its next run when the clock was set back, after which that would be too far in the future.
+func (s *Service) setBack(ctx context.Context, d catalog.Schedule, location *time.Location, next, now time.Time) error {
+	later, err := Next(d.Cron, location, now.Add(clockSlack))
+	if err != nil || !d.NextRun.After(later) {
+		return err
+	}
+	s.cfg.Logger.Warn("the clock was set back; schedule follows", "schedule", d.Name, "next", next, "was", *d.NextRun)
+	return s.cfg.Catalog.MoveSchedule(ctx, d, next)
 }

@@ -177,6 +177,33 @@ func TestOverlap(t *testing.T) {
 	l.await(*s.LastRunID)
 }
 
+// TestClockSetBack: a schedule whose next run was made up by a wrong clock follows the right one, but a run that a small correction
+// would repeat is not repeated.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	l := setup(t)
+	const halfAnHour, years = 30 * time.Minute, 50000 * time.Hour
+	l.schedule(catalog.Schedule{Name: "a", Type: compare.TypeRows, Cron: "* * * * *", TimeZone: "UTC"}, -halfAnHour)
+	l.schedule(catalog.Schedule{Name: "b", Type: compare.TypeRows, Cron: "0 * * * *", TimeZone: "UTC"}, -years)
+	l.schedule(catalog.Schedule{Name: "c", Type: compare.TypeRows}, -years)
+	l.schedule(catalog.Schedule{Name: "d", Type: compare.TypeRows, Cron: "@every 2h", TimeZone: "UTC"}, -years)
+	_, a := l.scheduled("a")
+	_, c := l.scheduled("c")
+	defer l.serve()()
+	l.eventually("the last schedule follows", func() bool {
+		_, d := l.scheduled("d")
+		return d.NextRun.Before(time.Now().Add(2 * time.Hour))
+	})
+	if _, b := l.scheduled("b"); b.NextRun.After(time.Now().Add(time.Hour)) {
+		t.Errorf("b runs at %s", b.NextRun)
+	}
+	for _, s := range []catalog.Schedule{a, c} {
+		if _, now := l.scheduled(s.Name); !now.NextRun.Equal(*s.NextRun) {
+			t.Errorf("%s runs at %s, not at %s", s.Name, now.NextRun, s.NextRun)
+		}
+	}
+}
+
 // TestLargeTables are left out of periodic counts when max_table_rows says so.
 func TestLargeTables(t *testing.T) {
 	t.Parallel()

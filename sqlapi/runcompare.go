@@ -62,21 +62,22 @@ func (e *Engine) firstRun(t catalog.Task, c *Compare) (time.Time, string, error)
 	if err != nil {
 		return time.Time{}, "", err
 	}
-	location := options.TimeZone.Location()
+	zone := options.TimeZone
 	if c.TimeZone != "" {
-		if location, err = time.LoadLocation(c.TimeZone); err != nil {
-			return time.Time{}, "", invalid("time zone %q not recognized", c.TimeZone)
-		}
+		zone = catalog.Zone(c.TimeZone)
 	}
 	if c.At != "" {
-		at, err := ParseTimestamp(c.At, location, time.Now())
-		return at, location.String(), err
+		at, err := ParseTimestamp(c.At, zone.Location(), time.Now())
+		return at, zone.Name(), err
 	}
-	next, err := compare.Next(c.Cron, location, time.Now())
+	if zone.Name() == "" {
+		return time.Time{}, "", invalid("the daemon's time zone has no name").WithHint("Add TIME ZONE, or set option time_zone of the task.")
+	}
+	next, err := compare.Next(c.Cron, zone.Location(), time.Now())
 	if err != nil {
 		return next, "", invalid("%s", err)
 	}
-	return next, location.String(), nil
+	return next, zone.Name(), nil
 }
 
 func (e *Engine) cancelCompare(ctx context.Context, stmt *CancelCompare) error {
