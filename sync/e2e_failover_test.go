@@ -23,7 +23,7 @@ func setupFailover(t *testing.T) *failover {
 	t.Helper()
 	src, _ := testenv.SharedPair(t)
 	dst := testenv.Start(t, testenv.Config{})
-	l := setupBetween(t, src, dst, items+`CREATE TABLE keyless (a int); ALTER TABLE keyless REPLICA IDENTITY FULL; INSERT INTO keyless VALUES (1), (1)`)
+	l := setupBetween(t, src, dst, items+`CREATE TABLE keyless (a int); ALTER TABLE keyless REPLICA IDENTITY FULL; INSERT INTO keyless VALUES (1), (1); CREATE SEQUENCE q`)
 	f := &failover{lab: l, standby: dst.StartStandby(t, testenv.Config{})}
 	f.proxy, l.to = l.through(dst, l.dstDB)
 	return f
@@ -43,6 +43,16 @@ func (l *lab) lsn(conn *pgx.Conn, sql string) pglogrepl.LSN {
 func (l *lab) confirmed() pglogrepl.LSN {
 	l.Helper()
 	return l.lsn(l.s, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE database = current_database() AND NOT temporary")
+}
+
+// looked waits until the daemon has looked at the standbys for more than a second, or the task has come to its end.
+func (f *failover) looked() {
+	f.Helper()
+	now := f.one(f.d, "SELECT clock_timestamp()")
+	f.eventually("the standbys are looked for twice", func() bool {
+		return f.one(f.d, "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE '%standbys' AND query_start > timestamptz '"+now+"' + interval '1 s'") == "t" ||
+			f.status("state") == "completed"
+	})
 }
 
 // abandon kills the primary and promotes the standby, to which the proxy leads from then on.
@@ -80,10 +90,7 @@ func TestDestinationFailsOver(t *testing.T) {
 			f.source("UPDATE item SET v = 2, id = id + 500 WHERE id < 20; INSERT INTO keyless VALUES (2), (3); DELETE FROM keyless WHERE a = 1")
 			f.caughtUp()
 			f.equal() // with the old primary
-			now := f.one(f.d, "SELECT clock_timestamp()")
-			f.eventually("the standbys are looked for twice", func() bool {
-				return f.one(f.d, "SELECT query_start > timestamptz '"+now+"' + interval '1 s' FROM pg_stat_activity WHERE application_name LIKE '%standbys'") == "t"
-			})
+			f.looked()
 			if told := f.confirmed(); told > begin {
 				t.Fatalf("confirmed is %s, beyond %s, which the standby has not", told, begin)
 			}
@@ -102,6 +109,46 @@ func TestDestinationFailsOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A task that is stopped ends only when the destination's standbys have all its rows, because its slot ends with it.
+func TestStopWaitsForStandbys(t *testing.T) {
+	t.Parallel()
+	f := setupFailover(t)
+	f.start("")
+	f.source("UPDATE item SET v = 1")
+	f.caughtUp()
+	f.standby.Pause()
+	t.Cleanup(f.standby.Continue)
+	f.source("UPDATE item SET v = 2; DELETE FROM item WHERE id < 10")
+	f.sql("STOP SYNC TASK %[1]s")
+	f.eventually("the destination has it", func() bool { return f.one(f.d, "SELECT count(*) FROM item WHERE v = 2") == "91" })
+	f.looked()
+	f.want("state", f.status("state"), "task stopping")
+	f.standby.Continue()
+	f.reach("completed")
+	f.equal()
+}
+
+// Nor does it end before they have the values of its sequences, which are set last.
+func TestStopWaitsForSequencesOfStandbys(t *testing.T) {
+	t.Parallel()
+	f := setupFailover(t)
+	f.start("")
+	f.caughtUp()
+	locker := f.dst.Connect(t, f.dstDB)
+	f.one(locker, "BEGIN; ALTER SEQUENCE q CACHE 2")
+	f.sql("STOP SYNC TASK %[1]s")
+	f.eventually("the sequence is to be set", func() bool {
+		return f.one(f.d, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%setval%'") == "1"
+	})
+	f.standby.Pause()
+	t.Cleanup(f.standby.Continue)
+	f.one(locker, "ROLLBACK")
+	f.looked()
+	f.want("state", f.status("state"), "completing")
+	f.standby.Continue()
+	f.reach("completed")
 }
 
 // The standby that takes over lacks what was confirmed: the task says what is missing, and begins anew when it is told to.

@@ -267,7 +267,11 @@ func (r *runner) follow(ctx context.Context) error {
 func (r *runner) newStream() (*incremental.Stream, error) {
 	r.figures.silence()
 	r.figures.employ(int(r.options.ApplyWorkers))
-	return incremental.New(incremental.Config{
+	return incremental.New(r.streamConfig())
+}
+
+func (r *runner) streamConfig() incremental.Config {
+	return incremental.Config{
 		Task:        r.task.ID,
 		Source:      r.source,
 		Destination: r.destination,
@@ -287,7 +291,7 @@ func (r *runner) newStream() (*incremental.Stream, error) {
 		Notice: func(ctx context.Context, event, message, detail string) {
 			r.record(ctx, catalog.LevelWarning, event, message, detail)
 		},
-	})
+	}
 }
 
 // eraseLedger removes what the task wrote about itself into the destination.

@@ -9,6 +9,7 @@ import (
 	"pgsyncd/catalog"
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/fullcopy"
+	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
@@ -116,6 +117,10 @@ func (r *runner) cleanSource(ctx context.Context, sequences bool) error {
 	defer endpoint.CloseConn(ctx, src)
 	if sequences {
 		if err := r.setSequences(ctx, src); err != nil {
+			return err
+		}
+		// What a standby lacks that takes over from now on, nobody sends again.
+		if err := incremental.AwaitStandbys(ctx, r.streamConfig()); err != nil {
 			return err
 		}
 	}

@@ -122,7 +122,8 @@ func (a *applier) next(ctx context.Context, idle <-chan time.Time) ([]event, err
 	return a.src.queue.take(ctx, idle)
 }
 
-// drained ends the stream once the position to stop at is reached; the ledger is brought up to it first.
+// drained ends the stream once the position to stop at is reached; the ledger is brought up to it first, and then the destination's
+// standbys are waited for, because the source is told to forget everything afterwards.
 func (a *applier) drained(ctx context.Context) error {
 	a.stream.progress.mu.Lock()
 	stop := a.stream.progress.stop
@@ -134,6 +135,9 @@ func (a *applier) drained(ctx context.Context) error {
 		if err := a.move(ctx, a.seen); err != nil {
 			return err
 		}
+	}
+	if a.stream.progress.read().Confirmed < stop {
+		return nil
 	}
 	return errDrained
 }

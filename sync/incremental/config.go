@@ -47,7 +47,7 @@ type Config struct {
 	Append      bool          // tables that the task did not create had rows of others before: TRUNCATE is refused there
 	Heartbeat   time.Duration // default 10 s; write to the source's WAL when nothing came for so long
 	BatchBytes  int           // default 16 MiB; decoded changes held in the queue, and again in each batch being applied
-	Workers     int           // default 2; connections that apply batches of a backlog side by side; 1: no such batches
+	Workers     int           // default 2; at most so many connections apply batches of a backlog side by side; 1: no such batches
 	Drain       Drain         // when a backlog is read another way
 	Meter       *Meter        // default: one of its own; counts what the stream does
 	Report      Reporter      // required: conflicts must be recorded

@@ -143,7 +143,8 @@
 //
 // # Memory
 //
-// Decoded changes take at most twice BatchBytes: the queue, and the batch being applied; or the queue, and a batch for each of Workers. Transactions in progress are in files, and take two
+// Decoded changes take at most twice BatchBytes: the queue, and the batch being applied; or the queue, and a batch for each of Workers, but
+// not much more than eight times BatchBytes in all of these. Transactions in progress are in files, and take two
 // buffers in all, however large and many they are. What a call for a backlog returns is kept by the source and read as there is room.
 // Parameters of set statements take up to
 // as much again. A single value counts in full, whatever its size.

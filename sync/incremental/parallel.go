@@ -15,6 +15,9 @@ import (
 // overlapPart is the part of BatchBytes from which on a batch may be overlapped with others.
 const overlapPart = 8
 
+// aheadBatches times BatchBytes are all that jobs hold together, however many sessions there may be.
+const aheadBatches = 8
+
 // What a job meets because others are under way, or somebody else is at work in the destination: SQLSTATEs lock_not_available and
 // deadlock_detected. The next attempt has the tables to itself, as far as this task is concerned.
 const (
@@ -29,9 +32,10 @@ const (
 type crew struct {
 	a        *applier
 	limit    int        // sessions; fewer than 2: no batch becomes a job
-	sessions []*session // connected when there is the first batch for them
+	sessions []*session // each is connected when there is a batch for it and none of the others is free
 	free     []*session
 	jobs     []*job // under way, in the order of the source
+	bytes    int    // of their batches
 }
 
 // job is a batch that a session of the crew applies.
@@ -73,7 +77,7 @@ func (c *crew) start(ctx context.Context, b *batch) bool {
 		j.before = c.jobs[n-1]
 	}
 	j.divide(c.jobs)
-	c.free, c.jobs = c.free[1:], append(c.jobs, j)
+	c.free, c.jobs, c.bytes = c.free[1:], append(c.jobs, j), c.bytes+b.bytes
 	go func() {
 		defer close(j.done)
 		j.err = group.Contain(func() error { return c.perform(ctx, j) })
@@ -89,35 +93,46 @@ func (b *batch) overlaps() bool {
 	})
 }
 
-// open connects the crew's sessions. Where that is not possible, there is no crew.
+// room reports whether there may be another job.
+func (c *crew) room() bool {
+	return c.bytes < aheadBatches*c.a.cfg.BatchBytes && (len(c.free) > 0 || len(c.sessions) < c.limit)
+}
+
+// open makes sure that a session is free, and connects one if need be. Where that is not possible, the crew is as large as it is.
 func (c *crew) open(ctx context.Context) bool {
-	for len(c.sessions) < c.limit {
-		s, err := openSession(ctx, c.a.cfg)
-		if err == nil {
-			c.sessions = append(c.sessions, s)
-			s.position.Fence = c.a.dst.position.Fence
-			if c.a.src.verbatim {
-				err = endpoint.Verbatim(ctx, s.pg)
-			}
-			if err == nil {
-				err = s.frame(ctx)
-			}
-			if err == nil {
-				_, err = s.conn.Exec(ctx, `SET lock_timeout = '`+lockPatience+`'`)
-			}
-		}
-		if err != nil {
-			c.a.cfg.Logger.Info("changes are applied by one connection", "cause", err)
-			c.limit = 0
-			for _, s := range c.sessions {
-				s.close(ctx)
-			}
-			c.sessions = nil
-			return false
-		}
-		c.free = append(c.free, s)
+	if len(c.free) > 0 {
+		return true
 	}
-	return len(c.free) > 0
+	s, err := c.connect(ctx)
+	if err != nil {
+		c.limit = len(c.sessions)
+		c.a.cfg.Logger.Info("changes are applied by fewer connections", "connections", max(c.limit, 1), "cause", err)
+		return false
+	}
+	c.sessions, c.free = append(c.sessions, s), append(c.free, s)
+	return true
+}
+
+func (c *crew) connect(ctx context.Context) (*session, error) {
+	s, err := openSession(ctx, c.a.cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.position.Fence = c.a.dst.position.Fence
+	if c.a.src.verbatim {
+		err = endpoint.Verbatim(ctx, s.pg)
+	}
+	if err == nil {
+		err = s.frame(ctx)
+	}
+	if err == nil {
+		_, err = s.conn.Exec(ctx, `SET lock_timeout = '`+lockPatience+`'`)
+	}
+	if err != nil {
+		s.close(ctx)
+		return nil, err
+	}
+	return s, nil
 }
 
 // divide marks what has to wait until the jobs before are done: changes of rows that they change too, and all changes of a table
@@ -276,12 +291,12 @@ func (c *crew) cause(j *job, err error) error {
 	return c.a.changeError(&j.b.changes[f.origin], f)
 }
 
-// wait returns events for another job, if there is a session for it; nil when the first job is done.
+// wait returns events for another job, if there is room for it; nil when the first job is done.
 func (c *crew) wait(ctx context.Context) ([]event, error) {
 	q := c.a.src.queue
 	for {
 		var plenty <-chan struct{}
-		if len(c.free) > 0 {
+		if c.room() {
 			if events := q.plentiful(); len(events) > 0 {
 				return events, nil
 			}
@@ -311,7 +326,7 @@ func (c *crew) finish(ctx context.Context) error {
 // settle takes note of the first job's end. If that was no success, its batch and those of all jobs after it are applied again.
 func (c *crew) settle(ctx context.Context) error {
 	if c.jobs[0].err == nil {
-		c.free, c.jobs = append(c.free, c.jobs[0].on), c.jobs[1:]
+		c.free, c.bytes, c.jobs = append(c.free, c.jobs[0].on), c.bytes-c.jobs[0].b.bytes, c.jobs[1:]
 		return nil
 	}
 	jobs := c.jobs
@@ -321,7 +336,7 @@ func (c *crew) settle(ctx context.Context) error {
 			return j.err
 		}
 	}
-	c.jobs, c.free = nil, slices.Clone(c.sessions)
+	c.jobs, c.bytes, c.free = nil, 0, slices.Clone(c.sessions)
 	for _, j := range jobs {
 		if err := c.a.apply(ctx, j.b); err != nil {
 			return err

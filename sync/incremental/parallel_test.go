@@ -3,9 +3,11 @@ package incremental_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"pgsyncd/sync/incremental"
+	"pgsyncd/testenv"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -50,13 +52,18 @@ const bank = `DO $$
 func setupBank(t *testing.T, workers int) *lab {
 	t.Helper()
 	l := setup(t, bankDDL)
+	l.fillBank(workers)
+	return l
+}
+
+func (l *lab) fillBank(workers int) {
+	l.Helper()
 	l.source(`INSERT INTO account SELECT i, 100, repeat('z', 3000) FROM generate_series(1, 200) i; INSERT INTO other SELECT 'k' || i, 100 FROM generate_series(1, 200) i;
 			INSERT INTO num SELECT i, 0 FROM generate_series(1, 200) i; INSERT INTO named SELECT i, 'n' || i FROM generate_series(1, 200) i; INSERT INTO few SELECT i, 0 FROM generate_series(1, 5) i`)
 	r := l.start()
 	r.catchUp()
 	_ = r.kill()
 	l.cfg.Workers, l.cfg.BatchBytes = workers, 128<<10
-	return l
 }
 
 // A backlog is drained by several connections: every state that a reader of the destination sees is one of the source.
@@ -133,5 +140,48 @@ func TestConflictAmongOverlappingBatches(t *testing.T) {
 	l.equal()
 	if c := l.report.recorded(); len(c) != 2 || c[0].Kind != incremental.InsertExists || c[1].Kind != incremental.InsertExists {
 		t.Errorf("conflicts %+v", c)
+	}
+}
+
+// piledUp lets batches pile up behind rows that somebody has locked in the destination, and returns how many sessions were opened to apply them.
+func (l *lab) piledUp() string {
+	l.Helper()
+	for round := range 3 {
+		l.source(fmt.Sprintf(bank, round+1, 1500))
+	}
+	l.destination("BEGIN; SELECT FROM account FOR UPDATE")
+	r := l.start()
+	other := l.dst.Connect(l.T, l.dstDB)
+	const applying = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '% apply'"
+	l.eventually("the first batch waits, alone with the tables", func() bool {
+		return l.one(other, "SELECT count(*) = 1 "+applying+" AND wait_event_type = 'Lock' AND state_change < now() - interval '1 s'") == "t"
+	})
+	l.destination("ROLLBACK")
+	r.catchUp()
+	n := l.one(other, "SELECT count(*) "+applying)
+	_ = r.kill()
+	l.equal()
+	return n
+}
+
+// However many connections are allowed, only those are opened that there are batches for, and these are bounded by what they hold together: 17
+// that are half full, beside the connection that applies alone.
+func TestBatchesAheadAreBounded(t *testing.T) {
+	t.Parallel()
+	l := setupBank(t, 60)
+	if n, err := strconv.Atoi(l.piledUp()); err != nil || n < 4 || n > 18 {
+		t.Errorf("%d sessions, %v", n, err)
+	}
+}
+
+// A destination that has no more connections is written to by those that there are.
+func TestFewerConnectionsThanWorkers(t *testing.T) {
+	t.Parallel()
+	src, _ := testenv.SharedPair(t)
+	dst := testenv.Start(t, testenv.Config{Settings: map[string]string{"max_connections": "8", "superuser_reserved_connections": "0"}})
+	l := setupOn(t, src, dst, bankDDL)
+	l.fillBank(8)
+	if n, err := strconv.Atoi(l.piledUp()); err != nil || n < 3 {
+		t.Errorf("%d sessions, %v", n, err)
 	}
 }

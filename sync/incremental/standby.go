@@ -3,6 +3,7 @@ package incremental
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"pgsyncd/sync/endpoint"
@@ -67,15 +68,46 @@ func openStandbys(ctx context.Context, cfg Config, version int, p *progress, tol
 	if err != nil {
 		return nil, err
 	}
-	s := &standbys{conn: conn, query: standbySQL(version), cfg: cfg, progress: p, known: map[string]*standby{}, safe: told}
-	p.mu.Lock()
-	p.hold.durable = durable
-	p.mu.Unlock()
+	s := newStandbys(conn, cfg, version, p, told, durable)
 	if err := s.look(ctx, time.Now()); err != nil {
 		s.close(ctx)
 		return nil, err
 	}
 	return s, nil
+}
+
+func newStandbys(conn *pgx.Conn, cfg Config, version int, p *progress, told, durable pglogrepl.LSN) *standbys {
+	p.mu.Lock()
+	p.hold.durable = durable
+	p.mu.Unlock()
+	return &standbys{conn: conn, query: standbySQL(version), cfg: cfg, progress: p, known: map[string]*standby{}, safe: told}
+}
+
+// AwaitStandbys returns when the physical standbys of the destination have everything that is committed there now, except for those that lag
+// for too long. It needs a Config's Task and Destination.
+func AwaitStandbys(ctx context.Context, cfg Config) error {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	conn, err := cfg.Destination.Connect(ctx, "pgsyncd "+cfg.Task+" standbys")
+	if err != nil {
+		return err
+	}
+	defer endpoint.CloseConn(ctx, conn)
+	var version int
+	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
+		return fmt.Errorf("look for standbys of the destination: %w", err)
+	}
+	const present = pglogrepl.LSN(1) // of a source of which nothing else is to be known
+	s := newStandbys(conn, cfg, version, newProgress(), 0, present)
+	for {
+		if err := s.look(ctx, time.Now()); err != nil || s.safe == present {
+			return err
+		}
+		if err := sleep(ctx, standbyInterval); err != nil {
+			return err
+		}
+	}
 }
 
 func (s *standbys) close(ctx context.Context) { endpoint.CloseConn(ctx, s.conn) }
