@@ -467,3 +467,45 @@ func TestSchedules(t *testing.T) {
 		}
 	}
 }
+
+// TestRepairs: before-images are kept, and an outcome holds only once the transaction was committed.
+func TestRepairs(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	ctx := t.Context()
+	task := create(t, c, sample("shop"))
+	one, bytes := "1", "\xff"
+	for _, end := range []string{"", "undone", "committed"} {
+		id, err := c.BeginRepair(ctx, task.ID, 7, "admin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.AddRepairRows(ctx, id, 0, []RepairRow{
+			{
+				SourceTable: "t", DestinationTable: "u", Kind: RowDifferent, Key: map[string]*string{"id": &one}, Statement: "UPDATE",
+				Outcome: OutcomeRepaired, Before: []map[string]*string{{"id": &one, "v": &bytes, "w": nil}}, After: []map[string]*string{{"id": &one}},
+			},
+			{SourceTable: "t", DestinationTable: "u", Kind: RowExtra, Outcome: "equal by now"},
+		})
+		if err == nil && end != "" {
+			err = c.EndRepair(ctx, id, end == "committed")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := query(t, c.pool, `SELECT concat_ws('|', repair_id, task, run_id, "table", destination_table, kind, key, statement, split_part(outcome, ':', 1),
+		before_rows, after_rows, repaired_by) FROM sync.sync_repairs ORDER BY repair_id, kind`)
+	const images = `[{"v": "\\xff", "w": null, "id": "1"}]|[{"id": "1"}]|admin`
+	want := []string{
+		`1|shop|7|t|u|different|{"id": "1"}|UPDATE|not known|` + images, "1|shop|7|t|u|extra|equal by now|admin",
+		`2|shop|7|t|u|different|{"id": "1"}|UPDATE|not repaired|` + images, "2|shop|7|t|u|extra|equal by now|admin",
+		`3|shop|7|t|u|different|{"id": "1"}|UPDATE|repaired|` + images, "3|shop|7|t|u|extra|equal by now|admin",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := c.BeginRepair(ctx, "00000000-0000-0000-0000-000000000000", 7, "admin"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("of no task: %v", err)
+	}
+}

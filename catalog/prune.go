@@ -17,6 +17,7 @@ var pruned = []string{
 	`DELETE FROM pgsyncd.option_history h USING pgsyncd.task t WHERE t.id = h.task_id AND h.time < now() - t.history_retention`,
 	`DELETE FROM pgsyncd.compare_run r USING pgsyncd.task t WHERE t.id = r.task_id
 		AND r.finished_at < now() - t.history_retention`,
+	`DELETE FROM pgsyncd.repair r USING pgsyncd.task t WHERE t.id = r.task_id AND r.started_at < now() - t.history_retention`,
 	`DELETE FROM pgsyncd.result WHERE created_at < now() - interval '1 day'`,
 }
 
