@@ -31,6 +31,7 @@ func TestByTestDecoding(t *testing.T) {
 		"rows of others":              TestTruncateSparesTheRowsOfOthers,
 		"inserts updates deletes":     TestInsertsUpdatesDeletes,
 		"stop":                        TestStopAtDrainsAndConfirms,
+		"held":                        TestHeldStream,
 		"large transaction":           TestLargeTransactionIsAppliedInPieces,
 		"interleaved":                 TestInterleavedTransactionsSurviveCutsAfterEveryMessage,
 		"rows of one record":          TestRowsOfOneRecordSurviveCutsBetweenThem,

@@ -19,6 +19,7 @@
 //	  share, merged, truncate
 //	watch, failover, standby        watch the source's tables, know the destination's server, wait for its standbys
 //	meter, progress                 count, and tell
+//	hold                            has the destination stand still at a position, for who looks at both sides
 //
 // # State
 //
@@ -90,6 +91,22 @@
 //     a slot is moved (advances) are read by a walsender alone.
 //   - A copied table shows exactly the commits whose record starts before the position of its snapshot: those are skipped for
 //     that table, all others applied.
+//
+// # Why a held stream stands where it is said to
+//
+// Who holds the stream (hold.go) wants the destination as the source was at L, exactly: every transaction whose commit record starts
+// before L, and no other. L is the end of a record that is not written yet when the hold begins, so whatever had arrived by
+// then lies before it and may be applied; everything else is kept in the queue, and with it whatever the applier could do
+// wrong, since all events, from a walsender, from its blocks, or from a copy of the slot, come through there in the order of the commits.
+// Once L is known, the queue lets through what ends at or before L. Records do not overlap, so those are the transactions whose record starts
+// before it. All of them have come when the queue has seen one that lies behind, or a position that is not before L; and all
+// have been committed when the applier, which has taken them, comes for more while no batch is under way. Of one that lies
+// behind, no commit event leaves the queue. With test_decoding the beginning of one that is larger than the queue may have left it, because it
+// does not tell where it will end; then it is open in the destination, and nobody sees it.
+// Where another owner has taken the task over meanwhile, this cannot be said. Hence whoever holds the stream looks at the fence in the same snapshot.
+//
+// A hold keeps neither the source's messages from being answered nor anything in the destination locked, and it ends with its
+// context, with the stream, and after a minute in which the stream stood still. It is not written down anywhere.
 //
 // # Why every change is applied as it was made
 //

@@ -32,6 +32,7 @@ var drainedTraps = map[string]func(*testing.T){
 	"stop":                       testStopInADrain,
 	"inserts updates deletes":    TestInsertsUpdatesDeletes,
 	"stop after":                 TestStopAtDrainsAndConfirms,
+	"held":                       TestHeldStream,
 	"large transaction":          TestLargeTransactionIsAppliedInPieces,
 	"keepalives":                 TestKeepalivesDoNotConfirmWhatIsNotApplied,
 	"destination lost":           TestNothingConfirmedIsLostWithTheDestination,

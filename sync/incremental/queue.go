@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/jackc/pglogrepl"
 )
 
 // queue carries events from the goroutine that receives to the one that applies. Positions travel in it like everything
@@ -15,8 +17,10 @@ type queue struct {
 	mu     sync.Mutex
 	events []event
 	bytes  int
-	whole  int  // events up to and with the last one that leaves no transaction open
-	open   bool // the last event that was pushed leaves a transaction open
+	whole  int           // events up to and with the last one that leaves no transaction open and that the gate lets pass
+	open   bool          // the last event that was pushed leaves a transaction open
+	passed pglogrepl.LSN // all that committed before was pushed
+	gate   *gate         // nil: everything may be taken
 
 	filled  chan struct{} // capacity 1: something to take
 	drained chan struct{} // capacity 1: room again
@@ -54,6 +58,10 @@ func (q *queue) offer(e event) bool {
 		if last := len(q.events) - 1; last >= 0 && q.events[last].kind == kindPosition {
 			q.events[last].lsn = max(q.events[last].lsn, e.lsn)
 			q.events[last].reply = q.events[last].reply || e.reply
+			q.count(&e, len(q.events))
+			if q.gate != nil {
+				signal(q.filled)
+			}
 			return true
 		}
 	}
@@ -63,10 +71,8 @@ func (q *queue) offer(e event) bool {
 	q.events = append(q.events, e)
 	q.bytes += e.size
 	q.open = e.kind != kindCommit && e.kind != kindPosition
-	if !q.open {
-		q.whole = len(q.events)
-	}
-	if q.whole > 0 || q.bytes >= q.limit {
+	q.count(&e, len(q.events))
+	if q.whole > 0 || q.bytes >= q.limit || q.gate != nil {
 		signal(q.filled)
 	}
 	if q.whole > 0 && q.bytes >= q.limit/2 {
@@ -82,6 +88,7 @@ func (q *queue) take(ctx context.Context, alarm <-chan time.Time) ([]event, erro
 		if events := q.grab(); len(events) > 0 {
 			return events, nil
 		}
+		q.settled()
 		select {
 		case <-q.filled:
 		case <-alarm:
@@ -148,7 +155,7 @@ func (q *queue) grab() []event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := q.whole
-	if n == 0 && q.bytes >= q.limit {
+	if n == 0 && q.bytes >= q.limit && (q.gate == nil || !q.gate.stopped) {
 		n = len(q.events)
 	}
 	if n == 0 {

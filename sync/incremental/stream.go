@@ -19,6 +19,8 @@ type Stream struct {
 	progress *progress
 	counters *counters
 	kick     chan struct{} // capacity 1: somebody waits for a position
+	turn     chan struct{} // capacity 1: somebody holds the stream
+	live     atomic.Pointer[live]
 	started  atomic.Bool
 }
 
@@ -28,7 +30,7 @@ func New(cfg Config) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{cfg: cfg, progress: newProgress(), counters: newCounters(), kick: make(chan struct{}, 1)}, nil
+	return &Stream{cfg: cfg, progress: newProgress(), counters: newCounters(), kick: make(chan struct{}, 1), turn: make(chan struct{}, 1)}, nil
 }
 
 // Run streams until ctx ends, a fault occurs, or the position given to StopAt is durable in the destination and confirmed
@@ -94,6 +96,7 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 		p.Received, p.Applied, p.Confirmed = dst.position.LSN, dst.position.LSN, dst.position.LSN
 	})
 	a := newApplier(s, dst, src, copied)
+	defer s.serve(src.queue, dst.position.Fence)()
 	g, running := group.WithContext(ctx)
 	g.Go(func() error { return src.feed(running) })
 	g.Go(func() error { return src.heartbeat(running, cfg, s.kick, s.progress) })
