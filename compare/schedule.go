@@ -39,7 +39,7 @@ func nextTime(schedule cron.Schedule, location *time.Location, now time.Time) ti
 	// Cron's own rule skips the times of one hour a year and takes those of another twice. It is asked for a clock that is never
 	// set instead, what it names is looked up on the real one.
 	spec.Location = time.UTC
-	for wall := shown(now); ; {
+	for wall := wallTime(now); ; {
 		if wall = spec.Next(wall); wall.IsZero() {
 			return time.Time{}
 		}
@@ -49,8 +49,8 @@ func nextTime(schedule cron.Schedule, location *time.Location, now time.Time) ti
 	}
 }
 
-// shown is what the clock on the wall shows, as a time in UTC.
-func shown(t time.Time) time.Time {
+// wallTime is what the clock on the wall shows, as a time in UTC.
+func wallTime(t time.Time) time.Time {
 	_, offset := t.Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
@@ -59,7 +59,7 @@ func shown(t time.Time) time.Time {
 func firstReading(wall time.Time, location *time.Location) time.Time {
 	t := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, location)
 	start, end := t.ZoneBounds()
-	switch s := shown(t); {
+	switch s := wallTime(t); {
 	case s.After(wall): // skipped, and taken for later
 		return start
 	case s.Before(wall): // skipped, and taken for earlier
