@@ -20,6 +20,8 @@ type job struct {
 	task                catalog.Task
 	source, destination *endpoint.Endpoint
 	application         string
+	sourcePace          *pace
+	destinationPace     *pace
 	trees               map[schema.Name][]schema.Table // every table with its partitions
 	gaps                bool                           // partitions may be missing in trees, because they are not selected
 	tops                map[schema.Name]schema.Name    // the topmost selected table of every tree, by all tables in it

@@ -205,38 +205,6 @@ func find(columns []schema.Column, target string) *schema.Column {
 	return nil
 }
 
-// sourceQuery reads the figure of all parts in one statement, and so under one snapshot.
-func (j *job) sourceQuery(s *sides, parts []schema.Table, columns []column) string {
-	if len(parts) == 1 {
-		return j.query(s, parts[0].Name, parts[0].Kind, parts[0].Filter, columns, func(c string) string { return find(parts[0].Columns, c).Name })
-	}
-	queries := make([]string, len(parts))
-	for i, t := range parts {
-		queries[i] = j.query(s, t.Name, t.Kind, t.Filter, columns, func(c string) string { return find(t.Columns, c).Name })
-	}
-	return "SELECT coalesce(pg_catalog.sum(n), 0)::bigint, coalesce(pg_catalog.sum(s::numeric), 0)::text FROM (" +
-		strings.Join(queries, " UNION ALL ") + ") AS parts (n, s)"
-}
-
-// query reads a table's figure. Rows of tables that inherit from it belong to those. A column is called what name returns for its
-// name in the destination.
-func (j *job) query(s *sides, table schema.Name, kind byte, filter string, columns []column, name func(string) string) string {
-	from := table.String()
-	if kind != schema.KindPartitioned {
-		from = "ONLY " + from
-	}
-	if filter != "" {
-		from += " WHERE (" + filter + "\n)" // it may end in a comment
-	}
-	if j.run.Type == TypeRows {
-		return "SELECT pg_catalog.count(*), '0' FROM " + from
-	}
-	return "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(" + fmt.Sprintf(s.hash, image(columns, name)) + "), 0)::text FROM " + from
-}
-
-// same is the name of a column in the destination.
-func same(target string) string { return target }
-
 // quoted lists names of columns for a remark.
 func quoted(names []string) string {
 	list := make([]string, len(names))

@@ -79,7 +79,7 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 	}
 	j := &job{
 		Service: s, run: run, options: options, task: task, source: source, destination: destination,
-		application: "pgsyncd " + task.Name + " compare",
+		application: "pgsyncd " + task.Name + " compare", sourcePace: newPace(options), destinationPace: newPace(options),
 	}
 	if _, _, err := j.standing(ctx); err != nil {
 		return err
@@ -131,7 +131,10 @@ func (p *progress) add(result catalog.CompareTable) catalog.CompareRun {
 	p.run.TablesDone++
 	if result.Result == ResultDifferent {
 		p.run.TablesDifferent++
-		if result.SourceRows != nil && result.DestinationRows != nil {
+		switch {
+		case result.RowsMissing != nil && result.RowsExtra != nil && result.RowsDifferent != nil:
+			p.run.RowsDifferent += *result.RowsMissing + *result.RowsExtra + *result.RowsDifferent
+		case result.SourceRows != nil && result.DestinationRows != nil:
 			p.run.RowsDifferent += abs(*result.SourceRows - *result.DestinationRows)
 		}
 	}

@@ -13,8 +13,6 @@ import (
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -44,7 +42,7 @@ func (j *job) table(ctx context.Context, s *sides, p pair) (catalog.CompareTable
 			return result, err
 		}
 	}
-	result.Result = ResultUndecided
+	result.Result, result.RowsMissing, result.RowsExtra, result.RowsDifferent = ResultUndecided, nil, nil, nil
 	result.Remarks = fmt.Sprintf("in each of %d attempts rows were changing or a transaction that changes them was open; "+
 		"compare again when the table is quieter", rounds)
 	return result, nil
@@ -70,7 +68,7 @@ func (j *job) round(ctx context.Context, s *sides, p pair, patient bool, result 
 	common, others := columns(parts)
 	source, destination, err := j.measure(ctx, s, p, parts, common)
 	if missing, ok := errors.AsType[*missingError](err); ok {
-		result.SourceRows, result.Result, result.Remarks = &source.rows, ResultDifferent, missing.Error()
+		result.SourceRows, result.Result, result.Remarks = &source.total.rows, ResultDifferent, missing.Error()
 		if own := p.sources[0].Name; missing.what == "table" && j.top(own) != own {
 			result.Result = ResultUndecided
 			result.Remarks = "the destination has the rows of this partition in another table; compare " + j.top(own).String()
@@ -80,9 +78,9 @@ func (j *job) round(ctx context.Context, s *sides, p pair, patient bool, result 
 	if err != nil {
 		return false, err
 	}
-	result.SourceRows, result.DestinationRows = &source.rows, &destination.rows
+	result.SourceRows, result.DestinationRows = &source.total.rows, &destination.total.rows
 	switch {
-	case source == destination:
+	case source.total == destination.total:
 		result.Result = ResultEqual
 		switch {
 		case j.run.Type == TypeRows && stream != nil && j.changes(stream, p) != before:
@@ -101,7 +99,15 @@ func (j *job) round(ctx context.Context, s *sides, p pair, patient bool, result 
 	case !s.floats && j.run.Type == TypeValues && slices.ContainsFunc(common, func(c column) bool { return c.text }):
 		result.Result, result.Remarks = ResultUndecided, "the servers' versions write floating point numbers inside values of user-defined types differently"
 		return true, nil
-	case stream != nil:
+	case stream != nil && j.changes(stream, p) != before:
+		return false, nil
+	}
+	if j.run.Type == TypeValues { // while what it reads is known to be what was measured
+		if some, err := j.locate(ctx, source, destination, result); err != nil || !some {
+			return false, err
+		}
+	}
+	if stream != nil {
 		if passed, err := j.follow(ctx, stream, s.source, 0); err != nil || !passed || !settled || j.changes(stream, p) != before {
 			return false, err
 		}
@@ -165,70 +171,6 @@ func (j *job) settle(ctx context.Context, conn *pgx.Conn, p pair, patient bool) 
 	}
 }
 
-// figure is what is known of one side of a table; two equal figures mean equal tables.
-type figure struct {
-	rows int64
-	sum  string // of the rows' hashes; empty when rows are only counted
-}
-
-// missingError says that the destination lacks a table or column of the source.
-type missingError struct{ what string }
-
-func (e *missingError) Error() string { return "the destination has no such " + e.what }
-
-// measure reads both sides at once.
-func (j *job) measure(ctx context.Context, s *sides, p pair, parts []schema.Table, columns []column) (source, destination figure, err error) {
-	kind, err := relkind(ctx, s.destination, p.target)
-	if err != nil {
-		return source, destination, fmt.Errorf("find %s in the destination: %w", p.target, err)
-	}
-	var g errgroup.Group // without a context: cancelling the other side would cost its connection
-	g.Go(func() (err error) {
-		if source, err = read(ctx, s.source, j.sourceQuery(s, parts, columns)); err != nil {
-			return fmt.Errorf("read %s in the source: %w", p.name(), err)
-		}
-		return nil
-	})
-	if kind == 0 {
-		if err = g.Wait(); err == nil {
-			err = &missingError{"table"}
-		}
-		return source, destination, err
-	}
-	g.Go(func() (err error) {
-		destination, err = read(ctx, s.destination, j.query(s, p.target, kind, "", columns, same))
-		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42703" {
-			return &missingError{"column: " + pg.Message}
-		}
-		if err != nil {
-			return fmt.Errorf("read %s in the destination: %w", p.target, err)
-		}
-		return nil
-	})
-	err = g.Wait()
-	return source, destination, err
-}
-
-// relkind is the pg_class.relkind of a relation, 0 when there is none.
-func relkind(ctx context.Context, conn *pgx.Conn, name schema.Name) (byte, error) {
-	var kind string
-	err := conn.QueryRow(ctx, `SELECT c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname = $1 AND c.relname = $2`, name.Schema, name.Name).Scan(&kind)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return kind[0], nil
-}
-
-func read(ctx context.Context, conn *pgx.Conn, query string) (figure, error) {
-	var f figure
-	err := conn.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&f.rows, &f.sum)
-	return f, err
-}
-
 // explain adds to a difference what is known to cause one.
 func (j *job) explain(ctx context.Context, s *sides, p pair, result *catalog.CompareTable) error {
 	if result.Result != ResultDifferent || result.DestinationRows == nil {
@@ -281,7 +223,7 @@ func (j *job) shared(ctx context.Context, conn *pgx.Conn, table schema.Name) (bo
 	if options.ExistingObjects == "append" {
 		return true, nil
 	}
-	if kind, err := relkind(ctx, conn, schema.Name{Schema: ledger.Schema, Name: "objects"}); err != nil || kind == 0 {
+	if kind, _, err := relation(ctx, conn, schema.Name{Schema: ledger.Schema, Name: "objects"}); err != nil || kind == 0 {
 		return false, err
 	}
 	var shared bool

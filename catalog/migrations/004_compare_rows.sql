@@ -38,7 +38,7 @@ COMMENT ON COLUMN sync.sync_compare_rows.columns IS 'Columns whose values differ
 COMMENT ON COLUMN sync.sync_compare_rows.source_row IS 'Row in the source; null if there is none';
 COMMENT ON COLUMN sync.sync_compare_rows.destination_row IS 'Row in the destination; null if there is none';
 COMMENT ON COLUMN sync.sync_compare_rows.task IS 'Name of the task';
-COMMENT ON COLUMN sync.sync_compare_rows.shortened IS 'Whether a value is not whole: longer than 64 kB, or with bytes that are no text in UTF8';
+COMMENT ON COLUMN sync.sync_compare_rows.shortened IS 'Whether a value is not whole: longer than 65,536 characters, or with bytes that are no text in UTF8';
 
 COMMENT ON COLUMN sync.sync_compare_tables.rows_missing IS 'Rows missing in the destination; null where not known';
 COMMENT ON COLUMN sync.sync_compare_tables.rows_extra IS 'Rows only in the destination; null where not known';
