@@ -21,7 +21,7 @@
 //   - at most one runner per task exists, and a runner has exactly one duty; another duty means that the runner's context
 //     is cancelled with the new duty as cause, that it is awaited, and that a new runner starts;
 //   - what an operator alters while a task runs (options, connection strings, name) is used from the next attempt or phase
-//     on; a stream, which may run for years, is ended for it and begun anew; a flow limit counts at once, because the one
+//     on; a stream, which may run for years, is ended and begun anew for what it depends on; a flow limit counts at once, because the one
 //     limiter that all workers of a full phase share reads it for every piece it lets pass;
 //   - percentages never go back, and reach 100 at the end only, whatever is repeated after a fault;
 //   - a task that is reset is first relieved of what it had on the source, and of its position in the destination; that is

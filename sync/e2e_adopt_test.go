@@ -45,6 +45,10 @@ func TestModeIncremental(t *testing.T) {
 			l.reach("completed")
 			testenv.MustEqual(t, l.s, l.d, tables...)
 			l.want("sequence", l.one(l.d, "SELECT last_value FROM q"), "10001")
+			l.want("tables of no task", l.sql("SELECT string_agg(message, '; ') FROM sync_log WHERE task = '%[1]s' AND event = 'table not synchronized'"),
+				`table "public"."later" does not belong to the task, so its rows are not synchronized`)
+			l.want("unlogged", l.sql("SELECT state, error FROM sync_objects WHERE task = '%[1]s' AND source_name = 'public.scratch'"),
+				"excluded|its changes are not in the WAL, because it is unlogged")
 			l.want("left on the source", l.one(l.s, `SELECT (SELECT count(*) FROM pg_replication_slots WHERE database = current_database()),
 				(SELECT count(*) FROM pg_publication)`), "0|0")
 			l.want("left in the destination", l.one(l.d, "SELECT count(*) FROM pg_namespace WHERE nspname = 'pgsyncd'"), "0")

@@ -81,6 +81,34 @@ func TestConflictPolicyChangesLive(t *testing.T) {
 	l.fails("incremental synchronization failed")
 }
 
+// What no stream depends on is in force at once, and does not interrupt the one that runs.
+func TestOptionsThatNoStreamDependsOn(t *testing.T) {
+	t.Parallel()
+	l := setup(t, items)
+	l.start("")
+	l.caughtUp()
+	walsender := func() string {
+		return l.one(l.s, "SELECT active_pid FROM pg_replication_slots WHERE database = current_database() AND NOT temporary")
+	}
+	before := walsender()
+	l.sql("ALTER SYNC TASK %[1]s SET (delay_threshold = '1s', sequence_margin = 7, retry_limit = 0, max_slot_wal = '1 GB')")
+	l.one(l.d, "BEGIN; LOCK TABLE item")
+	l.source("UPDATE item SET v = 1")
+	l.eventually("the new threshold is exceeded", func() bool {
+		return l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND event = 'delay exceeded' AND message LIKE '%%(1s)'") == "1"
+	})
+	l.one(l.d, "ROLLBACK")
+	l.caughtUp()
+	l.want("the walsender", walsender(), before)
+	l.want("new beginnings", l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND event = 'settings changed'"), "0")
+	// A fault of which retry_limit decides.
+	l.destination(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not now'' USING ERRCODE = ''ZZ001''; END';
+		CREATE TRIGGER fail BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION fail(); ALTER TABLE item ENABLE ALWAYS TRIGGER fail`)
+	l.source("UPDATE item SET v = 2")
+	l.fails("incremental synchronization failed")
+	l.want("attempts", l.sql("SELECT count(*) FROM sync_log WHERE task = '%[1]s' AND message LIKE '%%fault rectification%%'"), "0")
+}
+
 // A change that does not fit before the stream has passed the copy fails the full phase, once, and can be mended. The copy is
 // one that was begun anew after a crash: its position is later than where the stream begins.
 func TestConflictBeforeTheStreamBegins(t *testing.T) {

@@ -13,6 +13,8 @@ func TestValueThatIsTooLarge(t *testing.T) { //nolint:paralleltest // it takes m
 	l.source("UPDATE item SET v = 2")
 	l.fails("incremental synchronization failed")
 	l.contains(l.status("error"), "invalid memory alloc request size")
+	l.contains(l.status("error_detail"), "associated LSN ", "out-of-line data of the task's tables: public.large (")
+	l.contains(l.status("error_hint"), "more than 1 GB as text", "RESET SYNC TASK "+l.task)
 	l.want("changes behind it", l.one(l.d, "SELECT count(*) FROM item WHERE v = 2"), "0")
 	l.want("the value", l.one(l.d, "SELECT count(*) FROM large"), "0")
 }

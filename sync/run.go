@@ -42,7 +42,7 @@ func (r *runner) run(ctx context.Context) {
 		if kind == endpoint.FaultOther {
 			attempts++
 		}
-		if kind == endpoint.FaultPermanent || attempts > r.options.RetryLimit {
+		if kind == endpoint.FaultPermanent || attempts > r.retryLimit() {
 			r.fail(ctx, err)
 			return
 		}
@@ -56,6 +56,14 @@ func (r *runner) run(ctx context.Context) {
 		}
 		wait = min(2*wait, longestPause)
 	}
+}
+
+// retryLimit is the option as it is now: it may have been altered while the attempt lasted.
+func (r *runner) retryLimit() int64 {
+	if o, err := catalog.ParseTaskOptions(r.inUse.Load().Options); err == nil {
+		return o.RetryLimit
+	}
+	return r.options.RetryLimit
 }
 
 // attempt does what is left of the task and returns on the first fault.

@@ -34,7 +34,7 @@ type runner struct {
 	figures *figures
 	limiter *limiter
 	stream  atomic.Pointer[incremental.Stream]
-	inUse   atomic.Pointer[catalog.Task] // the task with the settings that the runner works with
+	inUse   atomic.Pointer[catalog.Task] // the task with the settings that the runner works with; those no stream depends on are the latest
 
 	task                catalog.Task
 	log                 *slog.Logger
@@ -289,6 +289,9 @@ func (r *runner) fail(ctx context.Context, err error) {
 		}
 	}
 	ch := r.explain(err)
+	if undecodable(err, nil) {
+		ch.Detail = strings.TrimPrefix(ch.Detail+"\n"+r.largest(ctx), "\n")
+	}
 	ch.Hint = r.withStatement(ch.Hint, stopping)
 	begun := r.notes.Phase == phaseFull || r.task.State == catalog.StateFault // a fault may precede all else
 	r.log.Error("task failed", "error", ch.Error, "detail", ch.Detail)
@@ -374,6 +377,10 @@ func (r *runner) explain(err error) catalog.Change {
 	case errors.As(err, &server) && server.Code == "XX000" && strings.Contains(server.Message, "could not map filenode"):
 		ch.Hint = fmt.Sprintf("A table was emptied or rewritten at the moment the slot was made, and PostgreSQL can no longer decode a transaction of that "+
 			"time, for nobody. RESET SYNC TASK %s; begins anew with another slot.", quoteTask(r.task.Name))
+	case undecodable(err, &server):
+		ch.Detail = server.Where // the slot and the position
+		ch.Hint = "A row of the source has a value that takes more than 1 GB as text, for which a bytea counts twice, and PostgreSQL can decode its change for nobody. " +
+			"Make the value smaller, or leave the row out with WHERE; what is in the WAL already stays as it is. " + resetAdvice(r.task)
 	case errors.As(err, &server) && (server.Code == "22021" || server.Code == "22P05"): // character_not_in_repertoire, untranslatable_character
 		ch.Detail = server.Detail
 		ch.Hint = "A value of the source holds bytes that are no text in the encoding of the destination. Find and correct it; what is in the WAL already " +

@@ -30,7 +30,7 @@ func (r *runner) stop(ctx context.Context) {
 		if kind == endpoint.FaultOther {
 			attempts++
 		}
-		if kind == endpoint.FaultPermanent || attempts > r.options.RetryLimit {
+		if kind == endpoint.FaultPermanent || attempts > r.retryLimit() {
 			r.fail(ctx, err)
 			return
 		}

@@ -86,7 +86,7 @@ func (s *Supervisor) Changed() <-chan struct{} { return s.states.wait() }
 // errDaemonStops is the cause with which runners end when the daemon does; their tasks go on at its next start.
 var errDaemonStops = errors.New("the daemon is shutting down")
 
-// errSettingsChanged is the cause with which a runner whose stream runs ends to begin again with the task's new settings.
+// errSettingsChanged is the cause with which a runner whose stream runs ends to begin again with the task's new settings, see sameStream.
 var errSettingsChanged = errors.New("the task's settings were changed")
 
 // redirected is the cause with which a runner ends because its task has another duty now.
@@ -151,7 +151,10 @@ func (s *Supervisor) reconcile(ctx, base context.Context, g *errgroup.Group) err
 		switch d := dutyOf(t.State, t.Desired); {
 		case d != r.duty:
 			r.cancel(redirected{d})
-		case t.State == catalog.StateIncremental && !sameSettings(t, *r.inUse.Load()):
+		case sameStream(t, *r.inUse.Load()):
+			r.inUse.Store(&t)
+			r.limiter.set(t)
+		case t.State == catalog.StateIncremental:
 			r.cancel(errSettingsChanged)
 		default:
 			r.limiter.set(t)
@@ -182,9 +185,18 @@ func (s *Supervisor) forgetEnded() {
 	}
 }
 
-// sameSettings compares what can be altered while a task runs and a stream must know.
+// sameSettings compares what can be altered while a task runs.
 func sameSettings(a, b catalog.Task) bool {
 	return a.Name == b.Name && a.Source == b.Source && a.Destination == b.Destination && maps.Equal(a.Options, b.Options)
+}
+
+// streamOptions are those that a stream has been begun with, of all that can be altered while it runs.
+var streamOptions = []string{"conflict_policy", "apply_workers", "heartbeat_interval", "source_ssl_ca", "destination_ssl_ca"}
+
+// sameStream compares the settings that a stream which runs has to be begun anew for.
+func sameStream(a, b catalog.Task) bool {
+	return a.Name == b.Name && a.Source == b.Source && a.Destination == b.Destination &&
+		!slices.ContainsFunc(streamOptions, func(o string) bool { return a.Options[o] != b.Options[o] })
 }
 
 // restore returns the figures of a task as they were last written.

@@ -285,6 +285,9 @@ func (w *slotWatch) search(ctx context.Context, q *runner, r *runner) error {
 		if t.Kind == schema.KindPartitioned || t.Partition || known[t.Name] || w.told[t.Name] {
 			continue
 		}
+		if t.Unlogged && q.task.Mode == catalog.ModeIncremental { // it could not join, and sync_objects says so of those there were
+			continue
+		}
 		w.told[t.Name] = true
 		q.record(ctx, "warning", "table not synchronized", "table "+t.Name.String()+" does not belong to the task, so its rows are not synchronized",
 			"A table that was created or renamed after a task began does not join it. Create it in the destination, then: CREATE SYNC TASK … FOR ( TABLE "+t.Name.String()+" ) … WITH ( existing_objects = 'use' ).")

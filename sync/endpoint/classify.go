@@ -100,10 +100,15 @@ func classifyLocal(err error) Fault {
 	}
 }
 
-// isNetwork reports an error of the network or of a peer that went away.
+// isNetwork reports an error of the network or of a peer that went away. The error number of a system call has the methods of a net.Error,
+// too, but by itself it may be that of a disk which is full.
 func isNetwork(err error) bool {
 	var netErr net.Error
-	return !isAlert(err) && (errors.As(err, &netErr) || pgconn.Timeout(err) ||
+	isNet := errors.As(err, &netErr)
+	if _, bare := netErr.(syscall.Errno); bare { //nolint:errorlint // what was found is meant, not what it wraps
+		isNet = false
+	}
+	return !isAlert(err) && (isNet || pgconn.Timeout(err) ||
 		errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed) ||

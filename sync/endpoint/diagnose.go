@@ -131,6 +131,9 @@ func diagnoseOne(err error, connect *ConnectError) (Diagnosis, int) {
 		errors.Is(err, syscall.EPIPE), errors.Is(err, pgconn.ErrConnClosed):
 		d.Cause = CauseClosed
 		d.Hint = "Check that it is a PostgreSQL server and no firewall cuts the connection; its log may say more."
+		if connect == nil { // it was established
+			d.Hint = "The server, or something between, has ended the connection. The server's log may say why."
+		}
 	case isNetwork(err):
 		d.Cause = CauseUnreachable
 		d.Hint = "Check address, routes and firewalls."

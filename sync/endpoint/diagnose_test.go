@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pgsyncd/sync/endpoint"
@@ -181,6 +182,11 @@ func TestClassify(t *testing.T) {
 		{fmt.Errorf("read: %w", io.ErrUnexpectedEOF), endpoint.FaultNetwork},
 		{pgconn.ErrConnClosed, endpoint.FaultNetwork},
 		{&net.OpError{Op: "read", Err: errors.New("no route to host")}, endpoint.FaultNetwork},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EHOSTUNREACH)}, endpoint.FaultNetwork},
+		{fmt.Errorf("send: %w", syscall.EPIPE), endpoint.FaultNetwork},
+		{&os.PathError{Op: "write", Path: "spill/1", Err: syscall.ENOSPC}, endpoint.FaultOther},
+		{fmt.Errorf("start pg_dump: %w", syscall.ENOMEM), endpoint.FaultOther},
+		{errors.Join(&os.PathError{Op: "write", Path: "spill/1", Err: syscall.ENOSPC}, io.EOF), endpoint.FaultNetwork},
 		{state("08006"), endpoint.FaultNetwork},
 		{state("57P01"), endpoint.FaultNetwork},
 		{state("53300"), endpoint.FaultNetwork},
@@ -214,5 +220,20 @@ func TestCancellationIsNoFault(t *testing.T) {
 	_, err := e.Connect(ctx, "test")
 	if got := endpoint.Classify(err); err == nil || got != endpoint.FaultNone {
 		t.Errorf("%v: %q", err, got)
+	}
+}
+
+// What is advised of a connection that ends depends on whether it had begun.
+func TestHintOfConnectionThatEnds(t *testing.T) {
+	t.Parallel()
+	const question = "Check that it is a PostgreSQL server"
+	established := endpoint.Diagnose(fmt.Errorf("receive from source: %w", io.ErrUnexpectedEOF))
+	if established.Cause != endpoint.CauseClosed || strings.Contains(established.Hint, question) || !strings.Contains(established.Hint, "log may say why") {
+		t.Errorf("established: %+v", established)
+	}
+	e := parse(t, listener(t, func(c net.Conn) { _ = c.Close() })+"user=u sslmode=disable", endpoint.Options{})
+	_, err := e.Connect(t.Context(), "test")
+	if d := endpoint.Diagnose(err); d.Cause != endpoint.CauseClosed || !strings.Contains(d.Hint, question) {
+		t.Errorf("connecting: %+v, %v", d, err)
 	}
 }

@@ -27,8 +27,14 @@ func (s Server) String() string {
 // timeline follow. It comes along wherever the database is copied to, and so tells that it was.
 const serverPrefix = "ON SERVER "
 
-// identitySQL works on versions that have the functions; the name of a WAL file begins with the timeline that is written to.
-const identitySQL = `SELECT system_identifier::text, pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) FROM pg_catalog.pg_control_system()`
+// identitySQL works since 10, and the other, which has the former names of the functions, on 9.6; the name of a WAL file begins with the
+// timeline that is written to.
+const (
+	identitySQL     = `SELECT system_identifier::text, pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) FROM pg_catalog.pg_control_system()`
+	identityXLogSQL = `SELECT system_identifier::text, pg_catalog.pg_xlogfile_name(pg_catalog.pg_current_xlog_location()) FROM pg_catalog.pg_control_system()`
+)
+
+const undefinedFunction = "42883"
 
 // Identify returns the server that a connection leads to. One that does not tell, because it is too old, hides it from the role, or is
 // only similar to PostgreSQL, gives the zero Server.
@@ -37,6 +43,9 @@ func Identify(ctx context.Context, q Querier) (Server, error) {
 	var file string
 	err := q.QueryRow(ctx, identitySQL).Scan(&s.SystemID, &file)
 	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == undefinedFunction {
+		err = q.QueryRow(ctx, identityXLogSQL).Scan(&s.SystemID, &file)
+	}
 	if errors.As(err, &refused) {
 		return Server{}, nil
 	}
