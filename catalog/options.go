@@ -266,14 +266,14 @@ var compareOptions = []bound[CompareOptions]{
 	{
 		Option{
 			Name: "max_rows_per_second", Default: "none", Min: 1, Max: 1 << 53,
-			Description: "Rows read per second from each side.",
+			Description: "Rows read per second from each side, by all workers together.",
 		},
 		func(c *CompareOptions) any { return &c.MaxRowsPerSecond },
 	},
 	{
 		Option{
 			Name: "max_mb_per_second", Default: "none", Min: 1, Max: 1 << 30,
-			Description: "Megabytes read per second from each side.",
+			Description: "Megabytes (1,000,000 bytes of values) read per second from each side, by all workers together.",
 		},
 		func(c *CompareOptions) any { return &c.MaxMBPerSecond },
 	},
@@ -286,8 +286,8 @@ var compareOptions = []bound[CompareOptions]{
 	},
 	{
 		Option{
-			Name: "max_reported_rows", Default: "1000", Max: 1 << 31,
-			Description: "Differing rows listed per table.",
+			Name: "max_reported_rows", Default: "1000", Max: 1_000_000,
+			Description: "VALUES only: differing rows listed per table; they are counted beyond it.",
 		},
 		func(c *CompareOptions) any { return &c.MaxReportedRows },
 	},

@@ -17,9 +17,6 @@ var notYetForms = map[*Form]string{
 	formClone:         "SHOW CREATE SYNC TASK prints a statement to start from.",
 	formExplainCreate: "PRECHECK SYNC TASK shows what is in the way of a task.",
 	formExplainTask:   "PRECHECK SYNC TASK shows what is in the way of a task.",
-	formRepair:        "Look at sync_compare_tables.",
-	formRepairDry:     "Look at sync_compare_tables.",
-	formShowReport:    "Look at sync_compare_tables.",
 	formShowDDLSetup:  "DDL is not replicated; execute it on both sides, the destination first.",
 }
 
@@ -79,17 +76,9 @@ func acceptable(stmt Statement) error {
 	return err
 }
 
-// notYetCompare are the options of comparisons that have no effect in this version.
-var notYetCompare = []string{"max_rows_per_second", "max_mb_per_second", "max_reported_rows"}
-
 func supportedCompare(c *Compare) error {
 	if c.Type != CompareRows && c.Type != CompareValues {
 		return unsupported(fmt.Sprintf("COMPARE … %s", c.Type)).WithHint("Compare ROWS or VALUES.")
-	}
-	for _, name := range notYetCompare {
-		if _, ok := c.Options[name]; ok {
-			return unsupported("option " + name).WithHint("Leave the option out.")
-		}
 	}
 	return nil
 }
