@@ -79,13 +79,23 @@ func preparedTransactions(ctx context.Context, e *env) (finding, error) {
 }
 
 // sessions is how many of them the task has open at most. On the source: copying, the anchor's, the slot's, pg_dump's, what
-// reads the structure and two that watch; on the destination: copying, indexes or changes, the structure's and one that writes
-// what has become of it all.
+// reads the structure and two that watch; on the destination: copying, indexes, the structure's and one that writes what has
+// become of it all, and after the copy one that applies, one that looks at standbys, and those that apply side by side.
 func (e *env) sessions(s *side) int {
 	if s == &e.src {
 		return e.in.CopyWorkers + 6
 	}
-	return e.in.CopyWorkers + max(e.in.IndexWorkers, e.in.ApplyWorkers) + 2
+	copying, applying := e.in.CopyWorkers+e.in.IndexWorkers+2, 2
+	if e.in.Adopt {
+		copying = 0
+	}
+	if e.in.ApplyWorkers > 1 {
+		applying += e.in.ApplyWorkers
+	}
+	if !e.in.Incremental {
+		applying = 0
+	}
+	return max(copying, applying)
 }
 
 // connections compares the sessions the task needs with what server, database and

@@ -215,6 +215,10 @@ var defects = map[string]defect{
 		item: "source connections", outcome: precheck.Failed, found: "the task needs 1006", also: "destination connections",
 		adjust: func(f *fixture) { f.in.CopyWorkers = 1000 },
 	},
+	"connections that apply": {
+		item: "destination connections", outcome: precheck.Failed, found: "the task needs 1002",
+		adjust: func(f *fixture) { f.in.ApplyWorkers = 1000 },
+	},
 	"slots": {
 		item: "replication slots", outcome: precheck.Failed, found: "needs 500", also: "WAL senders",
 		adjust: func(f *fixture) { f.in.Slots = 500 },
@@ -383,7 +387,14 @@ func TestSettingsOfServers(t *testing.T) {
 	if len(open) > 0 {
 		t.Errorf("also: %v", open)
 	}
-	f.in.Incremental = false
+	f.in.Adopt = true // one slot will do, though a backlog is read by way of another
+	for _, r := range precheck.Run(f.ctx(), f.in) {
+		if r.Item == "replication slots" && (r.Outcome != precheck.Passed || r.Found != "0 of 1 used; with one more a backlog would be read faster" ||
+			!strings.Contains(r.Suggestion, "max_replication_slots = 6")) {
+			t.Errorf("one slot: %+v", r)
+		}
+	}
+	f.in.Incremental, f.in.Adopt = false, false
 	if open := f.open(); len(open) != 2 {
 		t.Errorf("full only: %v", open)
 	}

@@ -3,6 +3,8 @@ package precheck
 import (
 	"context"
 	"fmt"
+
+	"pgsyncd/sync/endpoint"
 )
 
 var settingChecks = []check{
@@ -35,8 +37,17 @@ func replicationSlots(ctx context.Context, e *env) (finding, error) {
 		return failed(fmt.Sprintf("%d of max_replication_slots = %d are used; the task needs %d", used, most, e.in.Slots),
 			fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d; then restart the source; or drop slots that nobody uses.", used+e.in.Slots+4))
 	}
+	if most-used < drainSlots && endpoint.MovesSlots(e.src.version) {
+		return finding{
+			Passed, fmt.Sprintf("%d of %d used; with one more a backlog would be read faster", used, most),
+			fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d; then restart the source.", used+drainSlots+4),
+		}, nil
+	}
 	return passed("%d of %d used", used, most)
 }
+
+// drainSlots are the task's own and the temporary one by which a stream reads a backlog, where it can have that.
+const drainSlots = 2
 
 func walSenders(ctx context.Context, e *env) (finding, error) {
 	var most, used int
