@@ -62,15 +62,6 @@ func (b *builder) finish(ctx context.Context, u *unit) error {
 	if done, err := b.finishAtOnce(ctx, u); done || err != nil {
 		return err
 	}
-	analyze := func() error {
-		return b.with(ctx, b.sessions.ask(urgent), func(conn *pgx.Conn) error { return b.analyze(ctx, conn, u) })
-	}
-	expressions := b.expressions(u)
-	if !expressions {
-		if err := analyze(); err != nil {
-			return err
-		}
-	}
 	constraints := map[schema.Name][]schema.Entry{}
 	var jobs []indexJob
 	for _, f := range u.feeds {
@@ -89,11 +80,19 @@ func (b *builder) finish(ctx context.Context, u *unit) error {
 	}
 	slices.SortStableFunc(jobs, func(a, b indexJob) int { return cmp.Compare(b.weight, a.weight) })
 	g, building := group.WithContext(ctx)
-	for _, job := range jobs {
-		place := b.sessions.ask(job.weight)
-		g.Go(func() error {
-			return b.with(building, place, func(conn *pgx.Conn) error { return job.run(building, conn) })
-		})
+	enqueue := func() {
+		for _, job := range jobs {
+			place := b.sessions.ask(job.weight)
+			g.Go(func() error {
+				return b.with(building, place, func(conn *pgx.Conn) error { return job.run(building, conn) })
+			})
+		}
+	}
+	expressions := b.expressions(u)
+	if expressions {
+		enqueue()
+	} else if err := b.gather(ctx, u, enqueue); err != nil {
+		return err
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -109,12 +108,24 @@ func (b *builder) finish(ctx context.Context, u *unit) error {
 		return err
 	}
 	if expressions {
-		if err := analyze(); err != nil {
+		if err := b.gather(ctx, u, func() {}); err != nil {
 			return err
 		}
 	}
 	b.tables.finished(u)
 	return nil
+}
+
+// gather gathers statistics, then calls then before it gives its session back: what that asks for takes part in who gets the session
+// next, where else lighter work that has waited would come first and leave the heaviest to the end.
+func (b *builder) gather(ctx context.Context, u *unit, then func()) error {
+	return b.with(ctx, b.sessions.ask(urgent), func(conn *pgx.Conn) error {
+		err := b.analyze(ctx, conn, u)
+		if err == nil {
+			then()
+		}
+		return err
+	})
 }
 
 // indexJob is the building of one index.
