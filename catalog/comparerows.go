@@ -82,10 +82,10 @@ func (c *Catalog) ClearCompareRows(ctx context.Context, run int64, table string)
 	return nil
 }
 
-// CompareRows lists the rows of a table of a run that differ, in the order of their numbers.
-func (c *Catalog) CompareRows(ctx context.Context, run int64, table string) ([]CompareRow, error) {
+// CompareRows lists the rows of a table of a run that differ, in the order of their numbers, at most limit of them.
+func (c *Catalog) CompareRows(ctx context.Context, run int64, table string, limit int64) ([]CompareRow, error) {
 	rows, err := c.pool.Query(ctx, `SELECT number, key, kind, columns, source_row, destination_row, shortened FROM pgsyncd.compare_row
-		WHERE run_id = $1 AND source_table = $2 ORDER BY number`, run, table)
+		WHERE run_id = $1 AND source_table = $2 ORDER BY number LIMIT $3`, run, table, limit)
 	if err != nil {
 		return nil, fmt.Errorf("differing rows of comparison %d of table %s: %w", run, table, err)
 	}

@@ -483,7 +483,7 @@ func TestRepairs(t *testing.T) {
 		err = c.AddRepairRows(ctx, id, 0, []RepairRow{
 			{
 				SourceTable: "t", DestinationTable: "u", Kind: RowDifferent, Key: map[string]*string{"id": &one}, Statement: "UPDATE",
-				Outcome: OutcomeRepaired, Before: []map[string]*string{{"id": &one, "v": &bytes, "w": nil}}, After: []map[string]*string{{"id": &one}},
+				Outcome: OutcomeRepaired, Before: map[string]*string{"id": &one, "v": &bytes, "w": nil}, After: map[string]*string{"id": &one},
 			},
 			{SourceTable: "t", DestinationTable: "u", Kind: RowExtra, Outcome: "equal by now"},
 		})
@@ -495,8 +495,8 @@ func TestRepairs(t *testing.T) {
 		}
 	}
 	got := query(t, c.pool, `SELECT concat_ws('|', repair_id, task, run_id, "table", destination_table, kind, key, statement, split_part(outcome, ':', 1),
-		before_rows, after_rows, repaired_by) FROM sync.sync_repairs ORDER BY repair_id, kind`)
-	const images = `[{"v": "\\xff", "w": null, "id": "1"}]|[{"id": "1"}]|admin`
+		before_row, after_row, repaired_by) FROM sync.sync_repairs ORDER BY repair_id, kind`)
+	const images = `{"v": "\\xff", "w": null, "id": "1"}|{"id": "1"}|admin`
 	want := []string{
 		`1|shop|7|t|u|different|{"id": "1"}|UPDATE|not known|` + images, "1|shop|7|t|u|extra|equal by now|admin",
 		`2|shop|7|t|u|different|{"id": "1"}|UPDATE|not repaired|` + images, "2|shop|7|t|u|extra|equal by now|admin",

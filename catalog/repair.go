@@ -2,9 +2,7 @@ package catalog
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -20,8 +18,8 @@ type RepairRow struct {
 	Key              map[string]*string
 	Statement        string // empty: none
 	Outcome          string
-	Before           []map[string]*string // rows of the destination, with all columns
-	After            []map[string]*string // rows of the source
+	Before           map[string]*string // the row of the destination, with all columns; nil: none
+	After            map[string]*string // the row of the source; nil: none
 }
 
 // BeginRepair records that a transaction of the destination is about to be made that repairs rows of a run, and returns the number
@@ -39,7 +37,7 @@ func (c *Catalog) BeginRepair(ctx context.Context, task string, run int64, user 
 // AddRepairRows records rows of a repair, whose places in its list begin with first.
 func (c *Catalog) AddRepairRows(ctx context.Context, repair, first int64, rows []RepairRow) error {
 	_, err := c.pool.CopyFrom(ctx, pgx.Identifier{"pgsyncd", "repair_row"},
-		[]string{"repair_id", "number", "source_table", "destination_table", "kind", "key", "statement", "outcome", "before_rows", "after_rows"},
+		[]string{"repair_id", "number", "source_table", "destination_table", "kind", "key", "statement", "outcome", "before_row", "after_row"},
 		pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 			r := rows[i]
 			key, _, err := jsonRow(r.Key)
@@ -47,8 +45,8 @@ func (c *Catalog) AddRepairRows(ctx context.Context, repair, first int64, rows [
 				return nil, err
 			}
 			var images [2]*string
-			for i, list := range [][]map[string]*string{r.Before, r.After} {
-				if images[i], err = jsonRows(list); err != nil {
+			for i, row := range []map[string]*string{r.Before, r.After} {
+				if images[i], _, err = jsonRow(verbatim(row)); err != nil {
 					return nil, err
 				}
 			}
@@ -75,29 +73,18 @@ func (c *Catalog) EndRepair(ctx context.Context, repair int64, committed bool) e
 	return nil
 }
 
-// jsonRows are rows as a JSON array, nil for none. Values that are no text in UTF8 are kept as hexadecimal digits after \x, like a
-// bytea, so that nothing of them is lost.
-func jsonRows(rows []map[string]*string) (*string, error) {
-	if len(rows) == 0 {
-		return nil, nil
+// verbatim is a row whose values all are text in UTF8: those that are not become hexadecimal digits after \x, like a bytea.
+func verbatim(row map[string]*string) map[string]*string {
+	if row == nil {
+		return nil
 	}
-	fit := make([]map[string]*string, len(rows))
-	for i, row := range rows {
-		fit[i] = make(map[string]*string, len(row))
-		for name, v := range row {
-			if v != nil && plain(*v) != *v {
-				text := fmt.Sprintf(`\x%x`, *v)
-				v = &text
-			}
-			fit[i][name] = v
+	fit := make(map[string]*string, len(row))
+	for name, v := range row {
+		if v != nil && plain(*v) != *v {
+			text := fmt.Sprintf(`\x%x`, *v)
+			v = &text
 		}
+		fit[name] = v
 	}
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(fit); err != nil {
-		return nil, err
-	}
-	text := b.String()
-	return &text, nil
+	return fit
 }

@@ -48,6 +48,10 @@ type Stream interface {
 	WaitApplied(ctx context.Context, lsn pglogrepl.LSN) error
 	// Changes counts the changes of a table that were received and that were applied; it moves whenever one of them does.
 	Changes(table schema.Name) int64
+	// Hold keeps what arrives from now on out of the destination. reach lets the stream go on up to a position that the source's
+	// WAL had not come to, and returns the fence of the ledger when the destination holds what the source committed before it, and nothing
+	// else. release, which must be called, returns nil if the stream has stood still until then.
+	Hold(ctx context.Context) (reach func(context.Context, pglogrepl.LSN) (fence int64, err error), release func() error, err error)
 }
 
 // Config is what a Service needs.

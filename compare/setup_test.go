@@ -3,6 +3,7 @@ package compare_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -275,6 +276,8 @@ type stream struct {
 	changes map[schema.Name]int64
 	waits   int
 	onWait  func(n int) error // at the n-th call of WaitApplied
+	holds   int
+	onHold  func(ctx context.Context, n int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) // at the n-th call of Hold
 }
 
 func (s *stream) WaitApplied(ctx context.Context, _ pglogrepl.LSN) error {
@@ -289,6 +292,17 @@ func (s *stream) WaitApplied(ctx context.Context, _ pglogrepl.LSN) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// Hold is refused by default, and comparisons go on without.
+func (s *stream) Hold(ctx context.Context) (reach func(context.Context, pglogrepl.LSN) (int64, error), release func() error, err error) {
+	if s.onHold == nil {
+		return nil, nil, errors.New("it is a stand-in")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds++
+	return s.onHold(ctx, s.holds)
 }
 
 func (s *stream) Changes(table schema.Name) int64 {

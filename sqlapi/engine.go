@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"pgsyncd/catalog"
+	"pgsyncd/compare"
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/precheck"
 )
@@ -34,6 +35,10 @@ type Supervisor interface {
 type Comparisons interface {
 	// Wake makes it look for queued runs.
 	Wake()
+	// Repair makes the rows that a run reported equal, or with dry tells how.
+	Repair(ctx context.Context, run int64, user string, dry bool) (*compare.Repair, error)
+	// Report is a run as an HTML page.
+	Report(ctx context.Context, run int64) (string, error)
 }
 
 // EngineConfig is what an Engine needs; every field is required.
@@ -175,6 +180,10 @@ func (e *Engine) execute(ctx context.Context, s *Session, stmt Statement) ([][]*
 		return e.compare(ctx, stmt)
 	case *CancelCompare:
 		return nil, e.cancelCompare(ctx, stmt)
+	case *RepairCompare:
+		return e.repairCompare(ctx, s, stmt)
+	case *ShowReport:
+		return e.showReport(ctx, stmt)
 	case *AlterSchedule:
 		return nil, e.alterSchedule(ctx, stmt)
 	case *DropSchedule:
@@ -209,6 +218,9 @@ func explain(err error) error {
 	}
 	if option, ok := errors.AsType[*catalog.OptionError](err); ok {
 		return optionError(option)
+	}
+	if r := refused(err); r != nil {
+		return r
 	}
 	if conninfo, ok := errors.AsType[*endpoint.ConnInfoError](err); ok {
 		return &Error{Code: CodeInvalidValue, Message: conninfo.Error(), Err: err}

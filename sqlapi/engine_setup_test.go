@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pgsyncd/catalog"
+	"pgsyncd/compare"
 	pgsync "pgsyncd/sync"
 	"pgsyncd/testenv"
 
@@ -53,6 +54,28 @@ func (b *buffer) String() string {
 type comparisons struct{}
 
 func (comparisons) Wake() {}
+
+func (comparisons) Repair(_ context.Context, run int64, user string, dry bool) (*compare.Repair, error) {
+	switch run {
+	case 1:
+		one := "1"
+		row := catalog.RepairRow{SourceTable: "t", Kind: catalog.RowExtra, Key: map[string]*string{"id": &one}, Statement: "DELETE", Outcome: "repaired"}
+		if dry {
+			row.Outcome = "would be repaired by " + user
+		}
+		return &compare.Repair{Rows: []catalog.RepairRow{row, {SourceTable: "t", Kind: catalog.RowMissing, Outcome: "refused"}}, Notes: []string{"a note"}}, nil
+	case 2:
+		return nil, &compare.RefusedError{Message: "no", Detail: "The reason.", Hint: "The way out."}
+	}
+	return nil, fmt.Errorf("comparison %d: %w", run, catalog.ErrNotFound)
+}
+
+func (comparisons) Report(_ context.Context, run int64) (string, error) {
+	if run != 1 {
+		return "", fmt.Errorf("comparison %d: %w", run, catalog.ErrNotFound)
+	}
+	return "<html>", nil
+}
 
 // newBench makes an engine with a supervisor that does not supervise: tasks stay in the state that a test takes them to.
 func newBench(tb testing.TB) *bench {

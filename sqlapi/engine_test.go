@@ -85,6 +85,36 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
+// TestRepairs: one row per differing row, notes as notices, refusals with what to do instead.
+func TestRepairs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for statement, outcome := range map[string]string{"REPAIR COMPARE 1": "repaired", "REPAIR COMPARE 1 DRY RUN": "would be repaired by some operator"} {
+		a := b.as(Operator, statement)
+		want := [][]string{{"t", "extra", `{"id": "1"}`, "DELETE", outcome}, {"t", "missing", "∅", "∅", "refused"}}
+		if diff := cmp.Diff(want, a.rows); diff != "" || a.err != nil {
+			t.Errorf("%s: %s%s", statement, a.text(), diff)
+		}
+		if len(a.notices) != 1 || a.notices[0] != "a note" {
+			t.Errorf("%s: notices %q", statement, a.notices)
+		}
+	}
+	for statement, code := range map[string]string{"REPAIR COMPARE 2": CodeWrongState, "REPAIR COMPARE 3 DRY RUN": CodeUndefined, "SHOW COMPARE REPORT 2": CodeUndefined} {
+		if a := b.as(Operator, statement); a.code() != code || a.err.Hint == "" {
+			t.Errorf("%s: %s", statement, a.text())
+		}
+	}
+	if a := b.as(Operator, "REPAIR COMPARE 2"); a.err.Detail != "The reason." || a.err.Hint != "The way out." {
+		t.Error(a.text())
+	}
+	if a := b.as(Monitor, "REPAIR COMPARE 1 DRY RUN"); a.code() != CodeDenied {
+		t.Error(a.text())
+	}
+	if a := b.as(Monitor, "SHOW COMPARE REPORT 1"); len(a.rows) != 1 || a.rows[0][0] != "<html>" {
+		t.Error(a.text())
+	}
+}
+
 // TestEveryForm executes every form once and looks at what it returns. The queries run as a client of the least privilege.
 func TestEveryForm(t *testing.T) {
 	t.Parallel()
@@ -96,6 +126,8 @@ func TestEveryForm(t *testing.T) {
 		"TEST SYNC CONNECTION":  "endpoint item result found suggestion",
 		"PRECHECK SYNC TASK":    "category item result found suggestion confirmed",
 		"COMPARE SYNC TASK":     "run_id",
+		"REPAIR COMPARE":        "table kind key statement outcome",
+		"SHOW COMPARE REPORT":   "report",
 		"SHOW SYNC TASKS":       "task mode state source destination description",
 		"SHOW CREATE SYNC TASK": "statement",
 		"SHOW SYNC OBJECTS":     "type source_name destination_name state error",
@@ -103,7 +135,7 @@ func TestEveryForm(t *testing.T) {
 	}
 	refused := map[string]string{ // by SQLSTATE
 		"EXPLAIN CREATE SYNC TASK": CodeUnsupported, "EXPLAIN SYNC TASK": CodeUnsupported, "RESET SYNC TASK": CodeWrongState,
-		"CLONE SYNC TASK": CodeUnsupported, "REPAIR COMPARE": CodeUnsupported, "SHOW COMPARE REPORT": CodeUnsupported,
+		"CLONE SYNC TASK":     CodeUnsupported,
 		"SHOW SYNC DDL SETUP": CodeUnsupported, "PAUSE SYNC TASK": CodeWrongState, "RESUME SYNC TASK": CodeWrongState,
 		"STOP SYNC TASK": CodeWrongState,
 	}

@@ -48,6 +48,10 @@ func resultQuery(stmt Statement, token string) string {
 			return tokenQuery(token, scheduleColumns)
 		}
 		return tokenQuery(token, compareColumns)
+	case *RepairCompare:
+		return tokenQuery(token, repairColumns)
+	case *ShowReport:
+		return tokenQuery(token, reportColumns)
 	case *ShowCreate:
 		return tokenQuery(token, createColumns)
 	case *ShowHelp:

@@ -83,7 +83,7 @@ func (e *Engine) firstRun(t catalog.Task, c *Compare) (time.Time, string, error)
 func (e *Engine) cancelCompare(ctx context.Context, stmt *CancelCompare) error {
 	run, err := e.cfg.Catalog.Compare(ctx, stmt.Run)
 	if errors.Is(err, catalog.ErrNotFound) {
-		return Errorf(CodeUndefined, "comparison %d does not exist", stmt.Run).WithHint("SELECT run_id, state FROM sync_compares;")
+		return noComparison(stmt.Run)
 	}
 	if err != nil {
 		return err

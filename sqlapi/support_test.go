@@ -75,9 +75,9 @@ func TestSupported(t *testing.T) {
 		"RESET SYNC TASK shop":                                                              true,
 		"RESET SYNC TASK shop WITH (clear_destination)":                                     true,
 		"CLONE SYNC TASK shop AS copy":                                                      false,
-		"REPAIR COMPARE 1":                                                                  false,
-		"REPAIR COMPARE 1 DRY RUN":                                                          false,
-		"SHOW COMPARE REPORT 1":                                                             false,
+		"REPAIR COMPARE 1":                                                                  true,
+		"REPAIR COMPARE 1 DRY RUN":                                                          true,
+		"SHOW COMPARE REPORT 1":                                                             true,
 		"SHOW SYNC DDL SETUP shop":                                                          false,
 	} {
 		stmt, err := Parse(sql)

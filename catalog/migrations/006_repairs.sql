@@ -26,8 +26,8 @@ CREATE TABLE pgsyncd.repair_row (
     key               jsonb,
     statement         text,
     outcome           text NOT NULL,
-    before_rows       jsonb,
-    after_rows        jsonb,
+    before_row       jsonb,
+    after_row        jsonb,
     PRIMARY KEY (repair_id, number)
 );
 COMMENT ON TABLE pgsyncd.repair_row IS 'Rows that repairs dealt with';
@@ -39,15 +39,15 @@ COMMENT ON COLUMN pgsyncd.repair_row.kind IS 'What the comparison had found';
 COMMENT ON COLUMN pgsyncd.repair_row.key IS 'Values of the key, null for a table without one';
 COMMENT ON COLUMN pgsyncd.repair_row.statement IS 'What was executed, null for nothing';
 COMMENT ON COLUMN pgsyncd.repair_row.outcome IS 'repaired, or why not';
-COMMENT ON COLUMN pgsyncd.repair_row.before_rows IS 'Rows of the destination that were changed or deleted, with all columns';
-COMMENT ON COLUMN pgsyncd.repair_row.after_rows IS 'Rows of the source that took their place';
+COMMENT ON COLUMN pgsyncd.repair_row.before_row IS 'Row of the destination that was changed or deleted, with all columns';
+COMMENT ON COLUMN pgsyncd.repair_row.after_row IS 'Row of the source that took its place';
 
 CREATE VIEW sync.sync_repairs AS
 SELECT r.id AS repair_id, t.name AS task, r.run_id, w.source_table AS "table", w.destination_table, w.kind, w.key, w.statement,
        CASE WHEN r.state = 'committed' OR w.statement IS NULL OR w.outcome <> 'repaired' THEN w.outcome
             WHEN r.state = 'undone' THEN 'not repaired: the transaction was rolled back'
             ELSE 'not known: the transaction had not ended when the daemon was last told of it' END AS outcome,
-       w.before_rows, w.after_rows, r.user_name AS repaired_by, r.started_at AS "time"
+       w.before_row, w.after_row, r.user_name AS repaired_by, r.started_at AS "time"
 FROM pgsyncd.task t JOIN pgsyncd.repair r ON r.task_id = t.id JOIN pgsyncd.repair_row w ON w.repair_id = r.id;
 COMMENT ON VIEW sync.sync_repairs IS 'Rows that REPAIR COMPARE dealt with, in the order of the statements; dry runs are not kept';
 COMMENT ON COLUMN sync.sync_repairs.repair_id IS 'Number of the repair: of one transaction of the destination';
@@ -59,7 +59,7 @@ COMMENT ON COLUMN sync.sync_repairs.kind IS 'What the comparison had found: miss
 COMMENT ON COLUMN sync.sync_repairs.key IS 'Values of the key; null for a table without one';
 COMMENT ON COLUMN sync.sync_repairs.statement IS 'What was executed in the destination; null for nothing';
 COMMENT ON COLUMN sync.sync_repairs.outcome IS 'repaired, or why not';
-COMMENT ON COLUMN sync.sync_repairs.before_rows IS 'The rows of the destination that were changed or deleted as they were before, with all of their columns: an array of objects, values are texts or null; null where there was none';
-COMMENT ON COLUMN sync.sync_repairs.after_rows IS 'The rows of the source that the destination was given, likewise';
+COMMENT ON COLUMN sync.sync_repairs.before_row IS 'The row of the destination that was changed or deleted as it was before, with all of its columns; values are texts or null; null where there was none';
+COMMENT ON COLUMN sync.sync_repairs.after_row IS 'The row of the source that the destination was given, likewise';
 COMMENT ON COLUMN sync.sync_repairs.repaired_by IS 'User who asked for it';
 COMMENT ON COLUMN sync.sync_repairs."time" IS 'When the repair began';
