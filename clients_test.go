@@ -135,7 +135,7 @@ func TestDescriptions(t *testing.T) {
 	relations := psql(`\d`)
 	for _, name := range []string{
 		"sync_tasks", "sync_status", "sync_progress", "sync_tables", "sync_objects", "sync_log", "sync_prechecks",
-		"sync_conflicts", "sync_compares", "sync_compare_tables", "sync_schedules", "sync_users", "sync_leftovers", "sync_parameters",
+		"sync_conflicts", "sync_compares", "sync_compare_tables", "sync_compare_rows", "sync_schedules", "sync_users", "sync_leftovers", "sync_parameters",
 	} {
 		if !strings.Contains(relations, "sync|"+name+"|view|") {
 			t.Errorf(`\d lacks %s:%s%s`, name, "\n", relations)
