@@ -154,15 +154,16 @@
 // # Goroutines
 //
 // Run has four, and awaits them: feed, heartbeat, one that looks at the destination's standbys, and the applier in run. Feed has two for each
-// walsender: read (receives and decodes, or drains; waits only for room in the queue, for rows of the copy of the slot, and with
-// test_decoding now and then for the source's catalogs), and report (status messages; waits for nobody, so the source is answered however
-// long the applier takes). While batches overlap, the applier has one for each of them.
+// walsender: read (receives and decodes; waits only for room in the queue, and with test_decoding now and then for the source's catalogs), and
+// report (status messages; waits for nobody, so the source is answered however long the applier takes). In place of receiving, read may
+// drain: one fetches from the copy of the slot, one decodes. While batches overlap, the applier has one for each of them.
 //
 // # Memory
 //
 // Decoded changes take at most twice BatchBytes: the queue, and the batch being applied; or the queue, and a batch for each of Workers, but
 // not much more than eight times BatchBytes in all of these. Transactions in progress are in files, and take two
-// buffers in all, however large and many they are. What a call for a backlog returns is kept by the source and read as there is room.
+// buffers in all, however large and many they are. What a call for a backlog returns is kept by the source and read as there is room; some megabytes wait to be decoded, while the
+// source works on the next call.
 // Parameters of set statements take up to
 // as much again. A single value counts in full, whatever its size.
 //

@@ -10,6 +10,7 @@ import (
 	"pgsyncd/sync/group"
 	"pgsyncd/sync/ledger"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -123,25 +124,75 @@ func (s *source) drain(ctx context.Context) error {
 	if s.lines == nil {
 		d = newPgoutput(s.cfg.Publication, nil, s.counters) // a call returns what has committed
 	}
+	c.options = d.options()
 	began, from, before := time.Now(), s.in.fed, s.in.progress.read().Drained
-	for more := true; more; {
-		if more, err = s.drainOnce(ctx, c, d); err != nil {
-			return err
-		}
-		if s.in.fed-from >= drainSpan {
-			s.drainAt = time.Time{}
-			break
-		}
+	g, both := group.WithContext(ctx)
+	portions := make(chan portion, portionsAhead)
+	g.Go(func() error {
+		defer close(portions)
+		return s.fetch(both, c, portions)
+	})
+	g.Go(func() error { return s.digest(both, d, portions) })
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	s.cfg.Logger.Info("backlog was read from a copy of the slot", "slot", s.cfg.Slot, "from", from.String(), "to", s.in.fed.String(),
 		"messages", s.in.progress.read().Drained-before, "took", time.Since(began))
 	return nil
 }
 
-// drainOnce feeds what one call returns, and tells whether another is worth it.
-func (s *source) drainOnce(ctx context.Context, c *slotCopy, d decoder) (more bool, err error) {
-	before, asked := s.in.fed, c.changes
-	n, err := c.read(ctx, s.in, d)
+// portion is a part of what the copy of a slot returns.
+type portion struct {
+	rows   []row
+	passed pglogrepl.LSN // not 0: everything that committed before has come
+}
+
+// row is one message of the output plugin.
+type row struct {
+	at   pglogrepl.LSN
+	data []byte
+}
+
+const (
+	portionBytes  = 256 << 10
+	portionsAhead = 16 // while these are decoded, the source works on the next call
+)
+
+// digest feeds what was fetched.
+func (s *source) digest(ctx context.Context, d decoder, portions <-chan portion) error {
+	out := s.in.sink(ctx)
+	for p := range portions {
+		for _, r := range p.rows {
+			if err := d.decode(ctx, r.at, r.data, out); err != nil {
+				return err
+			}
+		}
+		if p.passed == 0 {
+			continue
+		}
+		d.passed(p.passed)
+		if err := s.in.position(ctx, p.passed, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetch calls for what the copy has, until that is not worth another call.
+func (s *source) fetch(ctx context.Context, c *slotCopy, out chan<- portion) error {
+	for from := c.at; c.at-from < drainSpan; {
+		if more, err := s.fetchOnce(ctx, c, out); err != nil || !more {
+			return err
+		}
+	}
+	s.drainAt = time.Time{}
+	return nil
+}
+
+// fetchOnce fetches what one call returns, and tells whether another is worth it.
+func (s *source) fetchOnce(ctx context.Context, c *slotCopy, out chan<- portion) (more bool, err error) {
+	before, asked := c.at, c.changes
+	n, err := c.read(ctx, s.in.keep, out)
 	s.overtaken = s.overtaken || n > 0
 	s.in.progress.update(func(p *Progress) { p.Drained += int64(n) })
 	if err != nil && n > 0 {
@@ -154,8 +205,7 @@ func (s *source) drainOnce(ctx context.Context, c *slotCopy, d decoder) (more bo
 		return false, s.spare(ctx, err)
 	}
 	s.overtaken = true
-	d.passed(c.at)
-	if err := s.in.position(ctx, c.at, false); err != nil {
+	if err := give(ctx, out, portion{passed: c.at}); err != nil {
 		return false, err
 	}
 	if n > drainGiant*asked {
@@ -166,6 +216,16 @@ func (s *source) drainOnce(ctx context.Context, c *slotCopy, d decoder) (more bo
 	// Fewer changes than asked for are all that there was; what has come since is less than the next call would read again.
 	left := c.left(c.at)
 	return left > s.cfg.Drain.Above/drainRest && (n >= asked || left >= s.cfg.Drain.Above), nil
+}
+
+// give hands a portion over as soon as there is room for it.
+func give(ctx context.Context, out chan<- portion, p portion) error {
+	select {
+	case out <- p:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // spare leaves the backlog to the walsender.

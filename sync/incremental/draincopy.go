@@ -31,7 +31,8 @@ type slotCopy struct {
 	slot     string // that is copied
 	plugin   string
 	name     string
-	changes  int // to ask for
+	options  []string // of the plugin
+	changes  int      // to ask for
 	deadline time.Time
 
 	at, restart pglogrepl.LSN // what committed before has been read; where the next call begins to read
@@ -101,32 +102,40 @@ func (c *slotCopy) look(ctx context.Context) error {
 	return nil
 }
 
-// read feeds what comes next from the copy: whole transactions, as many as it takes to have the changes asked for. It returns the number
-// of messages that were fed.
-func (c *slotCopy) read(ctx context.Context, in *intake, d decoder) (n int, err error) {
+// read fetches what comes next from the copy: whole transactions, as many as it takes to have the changes asked for. It returns the number
+// of messages. keep copies one out of what the next row overwrites.
+func (c *slotCopy) read(ctx context.Context, keep func([]byte) []byte, out chan<- portion) (n int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	args := []string{c.name, strconv.Itoa(c.changes)}
 	sql := `SELECT lsn, data FROM pg_catalog.pg_logical_slot_get_binary_changes($1, NULL, $2::int`
-	for _, option := range d.options() {
+	for _, option := range c.options {
 		args = append(args, option)
 		sql += `, $` + strconv.Itoa(len(args))
 	}
 	result := c.conn.ExecParams(ctx, sql+`)`, parameters(args), nil, nil, []int16{1, 1})
-	out := in.sink(ctx)
-	for c.patient(ctx, n == 0) && result.NextRow() {
+	var rows []row
+	for size := 0; c.patient(ctx, n == 0) && result.NextRow(); {
 		n++
-		row := result.Values()
-		if err = d.decode(ctx, pglogrepl.LSN(binary.BigEndian.Uint64(row[0])), in.keep(row[1]), out); err != nil {
+		values := result.Values()
+		rows = append(rows, row{pglogrepl.LSN(binary.BigEndian.Uint64(values[0])), keep(values[1])})
+		if size += len(values[1]); size < portionBytes {
+			continue
+		}
+		if err = give(ctx, out, portion{rows: rows}); err != nil {
 			cancel() // the other rows are not read
 			break
 		}
+		rows, size = make([]row, 0, len(rows)), 0
 	}
 	if _, closed := result.Close(); err == nil && closed != nil {
 		err = fmt.Errorf("read from the copy of slot %s: %w", c.slot, closed)
 	}
 	if err == nil {
 		err = c.conn.Conn().SetReadDeadline(time.Time{})
+	}
+	if err == nil {
+		err = give(ctx, out, portion{rows: rows})
 	}
 	return n, err
 }

@@ -28,7 +28,7 @@ type fold struct {
 	t     *target
 	by    []int // columns that address a row; none: rows only come
 	nets  []netChange
-	slots []uint32 // finds nets by hash, with open addressing: one more than the place in nets; a power of two of them
+	slots []uint32 // finds nets by hash, with open addressing: one more than the place in nets; a power of two of them. None: see onlyNew
 	count int      // changes folded
 	first int      // of them
 	late  bool     // for a job of the crew: all of it has to wait
@@ -55,6 +55,9 @@ func (f *fold) add(i int, e *event) bool {
 	case len(f.t.key) == 0:
 		f.nets = append(f.nets, netChange{kind: netInsert, row: e.new})
 		return e.kind == kindInsert
+	case e.kind == kindInsert && f.onlyNew():
+		f.nets = append(f.nets, netChange{kind: netInsert, row: e.new, old: e.new})
+		return true
 	case e.kind == kindInsert:
 		return f.insert(e.new)
 	case e.kind == kindDelete:
@@ -69,8 +72,24 @@ func (f *fold) add(i int, e *event) bool {
 	return row != nil && len(f.t.extra) == 0 && f.delete(e.old) && f.insert(row)
 }
 
+// onlyNew reports whether rows have only come so far. In the source they have different keys, so none needs to be found; were two equal,
+// the destination would refuse one.
+func (f *fold) onlyNew() bool { return len(f.slots) == 0 && !f.t.whole }
+
+// index makes rows be found. It changes nothing that a job which applies the fold reads.
+func (f *fold) index() {
+	if len(f.slots) > 0 {
+		return
+	}
+	for i := range f.nets {
+		f.nets[i].hash = f.hash(f.nets[i].old)
+	}
+	f.grow()
+}
+
 // at returns the net change of the row with these addressing values.
 func (f *fold) at(row tuple) (n *netChange, found bool) {
+	f.index()
 	if 4*len(f.nets) >= 3*len(f.slots) {
 		f.grow()
 	}
@@ -91,9 +110,6 @@ func (f *fold) at(row tuple) (n *netChange, found bool) {
 
 // holds reports whether this fold of the same target has the row of a net change.
 func (f *fold) holds(n *netChange) bool {
-	if len(f.slots) == 0 {
-		return false
-	}
 	last := uint64(len(f.slots) - 1)
 	for slot := n.hash & last; f.slots[slot] != 0; slot = (slot + 1) & last {
 		if f.nets[f.slots[slot]-1].hash == n.hash {
@@ -104,7 +120,11 @@ func (f *fold) holds(n *netChange) bool {
 }
 
 func (f *fold) grow() {
-	f.slots = make([]uint32, max(64, 2*len(f.slots)))
+	size := max(64, len(f.slots))
+	for 4*len(f.nets) >= 3*size {
+		size *= 2
+	}
+	f.slots = make([]uint32, size)
 	last := uint64(len(f.slots) - 1)
 	for i := range f.nets {
 		slot := f.nets[i].hash & last

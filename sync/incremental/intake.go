@@ -18,6 +18,7 @@ type intake struct {
 
 	fed     pglogrepl.LSN // everything that committed before is in the queue, and between transactions nothing else
 	inside  bool          // a transaction is being fed
+	begun   time.Time     // when that one committed, by the source's clock; zero: not known yet
 	commits int64         // transactions that were fed
 	last    time.Time     // when the last of them committed, by the source's clock
 	rest    []byte        // of the block that messages are copied to
@@ -28,7 +29,7 @@ func (in *intake) sink(ctx context.Context) func(event) error {
 	return func(e event) error {
 		switch e.kind {
 		case kindBegin:
-			in.inside = true
+			in.inside, in.begun = true, e.tx.time
 		case kindCommit:
 			in.progress.update(func(p *Progress) { p.Received = max(p.Received, e.tx.end) })
 		default:
@@ -51,6 +52,11 @@ func (in *intake) position(ctx context.Context, end pglogrepl.LSN, reply bool) e
 		in.fed = max(in.fed, end)
 	}
 	return in.queue.push(ctx, event{kind: kindPosition, lsn: end, reply: reply, size: eventSize})
+}
+
+// old reports whether the transaction that is being fed committed a while ago.
+func (in *intake) old() bool {
+	return in.inside && !in.begun.IsZero() && time.Since(in.begun)+in.meter.Skew() >= calmAge
 }
 
 // keep copies a message out of a read buffer. Small ones share blocks.

@@ -179,9 +179,11 @@ var oneText = map[uint32]bool{
 
 // meet marks the rows that another fold has too.
 func (f *fold) meet(other *fold) {
-	if len(f.by) == 0 {
+	if len(f.by) == 0 || f.onlyNew() && other.onlyNew() {
 		return
 	}
+	f.index()
+	other.index()
 	for i := range f.nets {
 		n := &f.nets[i]
 		n.late = n.late || other.holds(n)

@@ -167,7 +167,7 @@ func (q *queue) grab() []event {
 // remove takes the first n events out. The caller holds the lock.
 func (q *queue) remove(n int) []event {
 	taken, rest := q.events[:n:n], q.events[n:]
-	q.events = append([]event(nil), rest...)
+	q.events = append(make([]event, 0, n), rest...) // as many come as came before
 	q.bytes, q.whole = 0, 0
 	for i := range q.events {
 		q.bytes += q.events[i].size

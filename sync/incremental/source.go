@@ -19,7 +19,7 @@ import (
 // A walsender that has lost its client keeps the slot until it notices.
 const (
 	slotPatience = 20 * time.Second
-	slotRetry    = 250 * time.Millisecond
+	slotRetry    = 50 * time.Millisecond
 )
 
 // source is the source's side of a running stream: the replication connection, and an ordinary one for everything that is

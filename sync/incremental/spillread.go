@@ -7,16 +7,19 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	"golang.org/x/sys/unix"
 )
 
 const (
 	readBuffer = 128 << 10
-	enough     = readBuffer / 4 // where so much was there at once, more is
-	calmPause  = time.Millisecond
+	enough     = readBuffer / 16        // where so much was there at once, more is
+	calmPause  = 100 * time.Microsecond // timers of the Go runtime wait for ten times as long
+	calmAge    = 100 * time.Millisecond // what committed so long ago is in no hurry
 )
 
 // calmReader reads from a source. A walsender sends every message by itself, and whoever waits for it is woken as often. What belongs to
-// a transaction in progress is in no hurry, so more of it may gather before it is read: that takes far less of both processors.
+// a transaction in progress, or to an old one, is in no hurry, so more of it may gather before it is read: that takes far less of both
+// processors.
 type calmReader struct {
 	conn  net.Conn
 	pause func() bool // what comes next is in no hurry
@@ -25,7 +28,8 @@ type calmReader struct {
 
 func (r *calmReader) Read(p []byte) (n int, err error) {
 	if r.last < enough && r.pause() {
-		<-time.After(calmPause)
+		ts := unix.NsecToTimespec(int64(calmPause))
+		_ = unix.Nanosleep(&ts, nil)
 	}
 	r.last, err = r.conn.Read(p)
 	return r.last, err
@@ -40,9 +44,8 @@ func (l *link) widen() {
 	r := &calmReader{conn: l.conn, pause: func() bool { return false }}
 	// Of an encrypted connection a read returns one message, however much is there.
 	if _, encrypted := l.conn.(*tls.Conn); !encrypted {
-		if d, ok := l.decode.(*pgoutput); ok && d.spill != nil {
-			r.pause = func() bool { return d.spill.current != nil }
-		}
+		d, ok := l.decode.(*pgoutput)
+		r.pause = func() bool { return ok && d.spill != nil && d.spill.current != nil || l.in.old() }
 	}
 	l.frontend = pgproto3.NewFrontend(bufio.NewReaderSize(r, readBuffer), l.conn)
 }
