@@ -243,7 +243,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return err
 	}
 	comparisons, err := compare.New(compare.Config{
-		Catalog: cat, Streams: streams{supervisor}, Endpoints: supervisor.Endpoints, Logger: logger,
+		Catalog: cat, Streams: streams{supervisor}, Endpoints: supervisor.Endpoints, WorkDir: workDir, Logger: logger,
 	})
 	if err != nil {
 		return err

@@ -92,7 +92,14 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 	}
 	var g errgroup.Group
 	g.Go(func() error { s.watchCancel(ctx, run.ID, cancel); return nil })
-	err = j.all(ctx)
+	switch run.Type {
+	case TypeObjects:
+		err = j.objects(ctx)
+	case TypeAccounts:
+		err = j.accounts(ctx)
+	default:
+		err = j.all(ctx)
+	}
 	cause := context.Cause(ctx)
 	cancel(nil)
 	_ = g.Wait()

@@ -16,8 +16,10 @@ import (
 
 // Types of a comparison, as the catalog stores them.
 const (
-	TypeRows   = "ROWS"
-	TypeValues = "VALUES"
+	TypeRows     = "ROWS"
+	TypeValues   = "VALUES"
+	TypeObjects  = "OBJECTS"
+	TypeAccounts = "ACCOUNTS"
 )
 
 // States of a run, as the catalog stores them.
@@ -29,12 +31,14 @@ const (
 	StateCancelled = "cancelled"
 )
 
-// Results of one table.
+// Results of one table, object or item of an account. Undecided and failed are tables only, missing and extra never.
 const (
 	ResultEqual     = "equal"
 	ResultDifferent = "different"
 	ResultUndecided = "undecided"
 	ResultFailed    = "failed"
+	ResultMissing   = "missing" // in the destination
+	ResultExtra     = "extra"   // only there
 )
 
 // Streams finds the running stream of a task.
@@ -59,7 +63,8 @@ type Config struct {
 	Catalog   *catalog.Catalog
 	Streams   Streams
 	Endpoints func(catalog.Task) (source, destination *endpoint.Endpoint, err error)
-	Runs      int // comparisons at once; default 2
+	WorkDir   string // existing directory for files with credentials of pg_dump
+	Runs      int    // comparisons at once; default 2
 	Logger    *slog.Logger
 }
 
@@ -72,6 +77,8 @@ func (c *Config) Validate() error {
 		return errors.New("compare: Config.Streams is missing")
 	case c.Endpoints == nil:
 		return errors.New("compare: Config.Endpoints is missing")
+	case c.WorkDir == "":
+		return errors.New("compare: Config.WorkDir is missing")
 	case c.Logger == nil:
 		return errors.New("compare: Config.Logger is missing")
 	}

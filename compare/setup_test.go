@@ -140,7 +140,7 @@ func (l *lab) both(sql string) {
 func (l *lab) serve() (stop func()) {
 	l.Helper()
 	service, err := compare.New(compare.Config{
-		Catalog: l.catalog, Streams: l.streams, Logger: slog.New(slog.NewTextHandler(l.Output(), nil)),
+		Catalog: l.catalog, Streams: l.streams, WorkDir: l.TempDir(), Logger: slog.New(slog.NewTextHandler(l.Output(), nil)),
 		Endpoints: func(catalog.Task) (*endpoint.Endpoint, *endpoint.Endpoint, error) {
 			return l.source, l.target, l.endpoint
 		},

@@ -1,7 +1,9 @@
 package sqlapi
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"pgsyncd/catalog"
@@ -38,6 +40,14 @@ func (p *parser) compare() *Compare {
 
 // checkCompareOptions says which option does not suit the comparison.
 func checkCompareOptions(c *Compare) *Error {
+	if c.Type == CompareObjects || c.Type == CompareAccounts {
+		for _, name := range slices.Sorted(maps.Keys(c.Options)) {
+			if name != "time_limit" {
+				return invalid("option %q is for ROWS and VALUES only", name)
+			}
+		}
+		return nil
+	}
 	for _, o := range []struct {
 		name     string
 		periodic bool

@@ -1,7 +1,6 @@
 package sqlapi
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,8 +29,6 @@ func supported(stmt Statement) error {
 		return supportedOptions(s.Options)
 	case *AlterTask:
 		return supportedAction(s.Action)
-	case *Compare:
-		return supportedCompare(s)
 	}
 	return nil
 }
@@ -74,11 +71,4 @@ func acceptable(stmt Statement) error {
 		}
 	}
 	return err
-}
-
-func supportedCompare(c *Compare) error {
-	if c.Type != CompareRows && c.Type != CompareValues {
-		return unsupported(fmt.Sprintf("COMPARE … %s", c.Type)).WithHint("Compare ROWS or VALUES.")
-	}
-	return nil
 }

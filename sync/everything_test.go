@@ -127,6 +127,7 @@ func TestEverything(t *testing.T) {
 	}
 	l.sql("START SYNC TASK %[1]s CONFIRM ALL")
 	l.reach("completed")
+	l.objectsEqual()
 	golden(t, "everything-none.txt", l.differences(withoutOwners)+"\n"+l.sql("SELECT type, source_name, state, error FROM sync_objects WHERE task = '%[1]s' AND state <> 'created' ORDER BY 1, 2"))
 	l.equal()
 }
@@ -137,6 +138,7 @@ func TestEverythingExcluded(t *testing.T) {
 	l := everythingBetween(t, everything.CreateWithExcluded)
 	l.create("MODE FULL START NOW CONFIRM ALL")
 	l.reach("completed")
+	l.objectsEqual()
 	golden(t, "everything-excluded.txt", l.differences(withoutOwners)+"\n"+
 		l.sql("SELECT source_schema, source_table, state, error FROM sync_tables WHERE task = '%[1]s' AND state <> 'done' ORDER BY 1, 2")+"\n"+
 		l.sql("SELECT type, source_name, state, error FROM sync_objects WHERE task = '%[1]s' AND state <> 'created' ORDER BY 1, 2"))
@@ -171,6 +173,7 @@ func TestEverythingStreams(t *testing.T) {
 	l := everythingBetween(t, everything.Create)
 	l.changeEverything("")
 	l.equal()
+	l.objectsEqual()
 	golden(t, "everything-streams.txt", l.differences(withoutOwners))
 }
 
@@ -189,6 +192,7 @@ func TestNames(t *testing.T) {
 	l.equal()
 	l.sql("STOP SYNC TASK %[1]s")
 	l.reach("completed")
+	l.objectsEqual()
 	golden(t, "names.txt", l.differences(withoutOwners))
 }
 
@@ -238,6 +242,7 @@ func TestNamesMapped(t *testing.T) {
 	l.caughtUp()
 	l.sql("STOP SYNC TASK %[1]s")
 	l.reach("completed")
+	l.objectsEqual()
 	l.want("schemas not mapped", l.one(l.d, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|S\\.[0-9]+ \"é\"''$|information_schema$|public$)'"), "")
 	if err := renames.Undo(t.Context(), l.s, l.d); err != nil {
 		t.Fatal(err)
@@ -253,6 +258,7 @@ func TestEverythingMapped(t *testing.T) {
 	l.source("SET session_replication_role = replica; TRUNCATE tab.regs; RESET session_replication_role") // values of its types name mapped objects
 	renames, clause := l.renames()
 	l.changeEverything("FOR ALL " + clause)
+	l.objectsEqual()
 	if err := renames.Undo(t.Context(), l.s, l.d); err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +276,7 @@ func TestEverythingWithAccounts(t *testing.T) {
 	}
 	l.create("MODE FULL ACCOUNTS ALL START NOW CONFIRM ALL")
 	l.reach("completed")
+	l.objectsEqual()
 	var accounts [2]everything.Dump
 	for i, c := range []*testenv.Cluster{src, dst} {
 		var err error

@@ -61,6 +61,8 @@ type PlanOptions struct {
 	// Roles may be named as owners, grantors and grantees: the chosen roles that exist in the destination, or will when the plan is
 	// executed. Nil carries no owners and no privileges; what names other roles is left out, with the reason in Plan.Excluded.
 	Roles []string
+	// RolesOf is the inventory of the server on which being a superuser counts; nil: the one that is planned.
+	RolesOf *Inventory
 }
 
 // Plan is the order in which a structure is built. Each list is in the order in which it has to be executed; Indexes and Constraints

@@ -33,6 +33,9 @@ type leftObjects struct {
 }
 
 func newRights(inv *Inventory, o PlanOptions) *rights {
+	if o.RolesOf != nil {
+		inv = o.RolesOf
+	}
 	return &rights{carried: o.Roles != nil, roles: set(o.Roles), superusers: inv.superusers, left: map[leftRole]*leftObjects{}}
 }
 
