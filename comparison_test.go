@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"pgsyncd/testenv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -42,7 +44,7 @@ func TestComparisonUnderLoad(t *testing.T) {
 			switch {
 			case strings.HasPrefix(result, "equal"):
 				equal++
-			case !strings.HasPrefix(result, "undecided"), table == "quiet":
+			case !strings.Contains(result, "transactions that have been in progress"), table == "quiet": // of other tests
 				t.Errorf("%s of %s while it is written to: %s", kind, table, result)
 			}
 		}
@@ -112,6 +114,9 @@ func write(ctx context.Context, conninfo string, seed uint64) error {
 	}
 	for ctx.Err() == nil {
 		if _, err := conn.Exec(ctx, statements[r.IntN(len(statements))], r.IntN(1000)); err != nil && ctx.Err() == nil {
+			if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "40001" { // the row moved to another partition
+				continue
+			}
 			return err
 		}
 	}

@@ -87,25 +87,14 @@ func (c *Catalog) NextCompare(ctx context.Context) (CompareRun, bool, error) {
 	return r, true, nil
 }
 
-// RequeueCompares queues the runs again that a daemon left running, and forgets what they had found.
+// RequeueCompares queues the runs again that a daemon left running. The tables that they have finished stay so.
 func (c *Catalog) RequeueCompares(ctx context.Context) (int, error) {
-	var n int
-	err := c.inTx(ctx, func(tx pgx.Tx) error {
-		for _, found := range []string{"compare_row", "compare_table"} {
-			_, err := tx.Exec(ctx, "DELETE FROM pgsyncd."+found+" WHERE run_id IN (SELECT id FROM pgsyncd.compare_run WHERE state = 'running')")
-			if err != nil {
-				return err
-			}
-		}
-		tag, err := tx.Exec(ctx, `UPDATE pgsyncd.compare_run SET state = 'queued', started_at = NULL, tables_total = 0,
-			tables_done = 0, tables_different = 0, rows_different = 0, lsn = '' WHERE state = 'running'`)
-		n = int(tag.RowsAffected())
-		return err
-	})
+	tag, err := c.pool.Exec(ctx, `UPDATE pgsyncd.compare_run SET state = 'queued', started_at = NULL, tables_total = 0,
+		tables_done = 0, tables_different = 0, rows_different = 0 WHERE state = 'running'`)
 	if err != nil {
 		return 0, fmt.Errorf("queue interrupted comparisons: %w", err)
 	}
-	return n, nil
+	return int(tag.RowsAffected()), nil
 }
 
 // UpdateCompare stores the progress and the state of a run. A cancelled run stays cancelled.

@@ -3,6 +3,7 @@ package compare_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -438,7 +439,7 @@ func printRow(kind string, key map[string]*string, columns []string, source, des
 func (l *lab) listed(run int64, name string) []string {
 	l.Helper()
 	table := `"public"."` + name + `"`
-	rows, err := l.catalog.CompareRows(l.Context(), run, table)
+	rows, err := l.catalog.CompareRows(l.Context(), run, table, math.MaxInt32)
 	if err != nil {
 		l.Fatal(err)
 	}

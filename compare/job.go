@@ -22,6 +22,8 @@ type job struct {
 	application         string
 	sourcePace          *pace
 	destinationPace     *pace
+	freezer             *freezer
+	done                *progress
 	trees               map[schema.Name][]schema.Table // every table with its partitions
 	gaps                bool                           // partitions may be missing in trees, because they are not selected
 	tops                map[schema.Name]schema.Name    // the topmost selected table of every tree, by all tables in it
@@ -30,8 +32,9 @@ type job struct {
 // sides is one connection to either side.
 type sides struct {
 	source, destination *pgx.Conn
-	hash                string // SQL that hashes one bytea, the same on both servers
-	floats              bool   // the servers write floating point numbers alike
+	hash                string  // SQL that hashes one bytea, the same on both servers
+	floats              bool    // the servers write floating point numbers alike
+	moment              *moment // that both show, in transactions; nil: there are none
 }
 
 func (j *job) connect(ctx context.Context) (_ *sides, err error) {

@@ -2,6 +2,7 @@ package compare_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func (l *lab) outcome(options map[string]string) (o outcome) {
 	if sum := o.Missing + o.Extra + o.Different; o.Result == different && sum >= 0 && run.RowsDifferent != sum {
 		l.Errorf("the run has %d rows different, its table %d", run.RowsDifferent, sum)
 	}
-	rows, err := l.catalog.CompareRows(l.Context(), run.ID, table)
+	rows, err := l.catalog.CompareRows(l.Context(), run.ID, table, math.MaxInt32)
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func TestMappedRows(t *testing.T) {
 	}, completed...)
 	defer l.serve()()
 	run := l.await(l.queue(catalog.CompareRun{Type: compare.TypeValues}))
-	rows, err := l.catalog.CompareRows(t.Context(), run.ID, `"public"."a", "public"."b"`)
+	rows, err := l.catalog.CompareRows(t.Context(), run.ID, `"public"."a", "public"."b"`, math.MaxInt32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,7 @@ func TestLongValues(t *testing.T) {
 	l.exec(l.d, `INSERT INTO t VALUES (1, repeat('é', 65538), 'x')`)
 	defer l.serve()()
 	run := l.await(l.queue(catalog.CompareRun{Type: compare.TypeValues}))
-	rows, err := l.catalog.CompareRows(t.Context(), run.ID, table)
+	rows, err := l.catalog.CompareRows(t.Context(), run.ID, table, math.MaxInt32)
 	if err != nil || len(rows) != 2 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
 	"pgsyncd/catalog"
 
+	"github.com/jackc/pglogrepl"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -80,6 +82,7 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 	j := &job{
 		Service: s, run: run, options: options, task: task, source: source, destination: destination,
 		application: "pgsyncd " + task.Name + " compare", sourcePace: newPace(options), destinationPace: newPace(options),
+		freezer: &freezer{}, done: &progress{run: run},
 	}
 	if _, _, err := j.standing(ctx); err != nil {
 		return err
@@ -132,6 +135,14 @@ type progress struct {
 	run *catalog.CompareRun
 }
 
+// reached notes the position at which tables are compared from now on.
+func (p *progress) reached(lsn pglogrepl.LSN) catalog.CompareRun {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.run.LSN = lsn.String()
+	return *p.run
+}
+
 func (p *progress) add(result catalog.CompareTable) catalog.CompareRun {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,13 +166,16 @@ func abs(n int64) int64 {
 	return n
 }
 
-// all compares every table of the run, several at once.
+// all compares every table of the run that an earlier daemon has not finished, several at once.
 func (j *job) all(ctx context.Context) error {
 	pairs, err := j.pairs(ctx)
 	if err != nil {
 		return err
 	}
 	j.run.TablesTotal = len(pairs)
+	if pairs, err = j.unfinished(ctx, pairs); err != nil {
+		return err
+	}
 	if err := j.cfg.Catalog.UpdateCompare(ctx, *j.run); err != nil {
 		return err
 	}
@@ -169,7 +183,24 @@ func (j *job) all(ctx context.Context) error {
 	if workers == 0 {
 		workers = max(1, runtime.NumCPU()/2)
 	}
-	done := &progress{run: j.run}
+	var connected []*sides
+	defer func() {
+		for _, s := range connected {
+			s.close(ctx)
+		}
+	}()
+	for range min(workers, len(pairs)) {
+		s, err := j.connect(ctx)
+		if err != nil {
+			return err
+		}
+		connected = append(connected, s)
+	}
+	if st, ok := j.cfg.Streams.Stream(j.task.ID); ok && len(connected) > 0 {
+		if err := j.meet(ctx, st, connected...); err != nil {
+			return err
+		}
+	}
 	queue := make(chan pair)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -183,23 +214,33 @@ func (j *job) all(ctx context.Context) error {
 		}
 		return nil
 	})
-	for range min(workers, max(1, len(pairs))) {
-		g.Go(func() error { return j.guard(j.run.ID, func() error { return j.worker(ctx, queue, done) }) })
+	for _, s := range connected {
+		g.Go(func() error { return j.guard(j.run.ID, func() error { return j.worker(ctx, s, queue) }) })
 	}
 	return g.Wait()
 }
 
-// worker compares tables over one connection to each side. A table that fails does not end the run; a lost connection does.
-func (j *job) worker(ctx context.Context, queue <-chan pair, done *progress) error {
-	sides, err := j.connect(ctx)
+// unfinished leaves out the pairs whose results are there, and counts those.
+func (j *job) unfinished(ctx context.Context, pairs []pair) ([]pair, error) {
+	results, err := j.cfg.Catalog.CompareTables(ctx, j.run.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer sides.close(ctx)
+	for _, result := range results {
+		if i := slices.IndexFunc(pairs, func(p pair) bool { return p.name() == result.SourceTable }); i >= 0 {
+			pairs = slices.Delete(pairs, i, i+1)
+			j.done.add(result)
+		}
+	}
+	return pairs, nil
+}
+
+// worker compares tables over one connection to each side. A table that fails does not end the run; a lost connection does.
+func (j *job) worker(ctx context.Context, s *sides, queue <-chan pair) error {
 	for p := range queue {
-		result, err := j.table(ctx, sides, p)
+		result, err := j.table(ctx, s, p)
 		if err != nil {
-			if ctx.Err() != nil || sides.broken() {
+			if ctx.Err() != nil || s.broken() {
 				return err
 			}
 			result.Result, result.Remarks = ResultFailed, err.Error()
@@ -208,7 +249,7 @@ func (j *job) worker(ctx context.Context, queue <-chan pair, done *progress) err
 		if err := j.cfg.Catalog.SaveCompareTable(ctx, result); err != nil {
 			return err
 		}
-		if err := j.cfg.Catalog.UpdateCompare(ctx, done.add(result)); err != nil {
+		if err := j.cfg.Catalog.UpdateCompare(ctx, j.done.add(result)); err != nil {
 			return err
 		}
 	}

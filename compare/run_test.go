@@ -90,7 +90,7 @@ func TestDroppedTask(t *testing.T) {
 	stop()
 }
 
-// TestInterruptedRun begins anew with the next service; what it had found is forgotten.
+// TestInterruptedRun goes on with the next service; the tables that it had finished stay so.
 func TestInterruptedRun(t *testing.T) {
 	t.Parallel()
 	l := setup(t)
@@ -108,7 +108,8 @@ func TestInterruptedRun(t *testing.T) {
 	l.exec(l.d, "INSERT INTO a VALUES (1)")
 	defer l.serve()()
 	run := l.await(id)
-	if run.State != compare.StateFinished || run.TablesDone != 2 || run.TablesDifferent != 0 || l.results(id)[`"public"."a"`].Result != equal {
+	if run.State != compare.StateFinished || run.TablesTotal != 2 || run.TablesDone != 2 || run.TablesDifferent != 1 || run.RowsDifferent != 1 ||
+		l.results(id)[`"public"."a"`].Result != different || l.results(id)[table].Result != equal {
 		t.Errorf("%+v", run)
 	}
 }

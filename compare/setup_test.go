@@ -277,6 +277,7 @@ type stream struct {
 	waits   int
 	onWait  func(n int) error // at the n-th call of WaitApplied
 	holds   int
+	reached int                                                                                                         // holds that reached their position
 	onHold  func(ctx context.Context, n int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) // at the n-th call of Hold
 }
 

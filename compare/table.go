@@ -45,6 +45,9 @@ func (j *job) table(ctx context.Context, s *sides, p pair) (catalog.CompareTable
 	result.Result, result.RowsMissing, result.RowsExtra, result.RowsDifferent = ResultUndecided, nil, nil, nil
 	result.Remarks = fmt.Sprintf("in each of %d attempts rows were changing or a transaction that changes them was open; "+
 		"compare again when the table is quieter", rounds)
+	if why := j.freezer.obstacle(); why != "" {
+		result.Remarks += "; the two sides could not be read at one position: " + why
+	}
 	return result, nil
 }
 
@@ -54,11 +57,21 @@ func (j *job) round(ctx context.Context, s *sides, p pair, patient bool, result 
 	if err != nil {
 		return false, err
 	}
-	settled, before := true, int64(0)
 	if stream != nil {
 		if err := j.yield(ctx, stream, s.source); err != nil {
 			return false, err
 		}
+	}
+	frozen, err := j.frozen(ctx, stream, s, p)
+	if err != nil {
+		return false, err
+	}
+	if frozen { // both sides stand still
+		stream, still = nil, ""
+		defer s.unanchor(ctx)
+	}
+	settled, before := true, int64(0)
+	if stream != nil {
 		before = j.changes(stream, p)
 		if settled, err = j.settle(ctx, s.source, p, patient); err != nil {
 			return false, err
@@ -74,6 +87,9 @@ func (j *job) round(ctx context.Context, s *sides, p pair, patient bool, result 
 			result.Remarks = "the destination has the rows of this partition in another table; compare " + j.top(own).String()
 		}
 		return true, nil
+	}
+	if frozen && outdated(err) {
+		return false, s.leave(ctx)
 	}
 	if err != nil {
 		return false, err
