@@ -54,7 +54,7 @@ func (j *job) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	archive, plan, err := j.dump(ctx, "", inv)
+	archive, plan, err := j.dump(ctx, nil, "", inv)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,10 @@
 // included; no server would see a deadlock in that. So pg_dump, which locks too, has ended before the anchor locks, and a
 // table that a loader cannot lock soon is left to a further round, before which the anchor lets go.
 //
+// A table is copied in a round if nobody empties or rewrites it between the snapshot and the lock. Most of that time is pg_dump's, and
+// where somebody does so every few seconds there would be no end to the rounds. From the third on pg_dump comes before the
+// snapshot, and again under it only if the two inventories differ in structure.
+//
 // Rows arrive in units: a destination table with all source tables that feed it, of partition trees the whole. Units are named
 // after the destination's table; everything else speaks of the source's names, and only the inventory (schema.Table.Target and
 // its like) knows how the two belong together. The ledger in the destination records each unit, and each source table that feeds

@@ -17,7 +17,7 @@ func (j *job) createPublication(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, plan, err := j.dump(ctx, "", inv)
+	_, plan, err := j.dump(ctx, nil, "", inv)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type job struct {
 	replica   atomic.Bool // triggers and foreign keys of the destination do not fire
 	tables    *tables
 	roles     []string // that owners and privileges are carried for
+	rounds    int      // that were begun
 }
 
 // Run copies structure and rows. When it fails or ctx ends it can be called again with the same Config, also by another
@@ -157,6 +158,10 @@ func (j *job) open(ctx context.Context) (err error) {
 // could be locked, or gave way to somebody who waits for them. snap is nil when the round has to make its own.
 func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error) {
 	copied, err := ledger.Copied(ctx, j.dst, j.cfg.Task)
+	var early *early
+	if j.rounds++; err == nil && j.rounds > hurryAfter {
+		early, err = j.dumpEarly(ctx)
+	}
 	if err == nil && snap == nil {
 		snap, err = j.freshSnapshot(ctx, copied)
 	}
@@ -174,7 +179,7 @@ func (j *job) round(ctx context.Context, snap *snapshot) (again bool, err error)
 	defer a.close(ctx)
 	// pg_dump locks the same tables and has to be done before: behind whoever waits for the anchor to let go, it would wait for
 	// ever. What it says of a table that is gone by now is not heard if that is why it failed.
-	archive, plan, dumpErr := j.dump(ctx, snap.name, a.inv)
+	archive, plan, dumpErr := j.dump(ctx, early, snap.name, a.inv)
 	if err := j.holdTables(ctx, a); err != nil {
 		return false, err
 	}
@@ -246,17 +251,53 @@ func (j *job) freshSnapshot(ctx context.Context, copied map[string]pglogrepl.LSN
 	return j.exportPlain(ctx)
 }
 
-// dump reads the structure, under a snapshot if it has a name.
-func (j *job) dump(ctx context.Context, snapshot string, inv *schema.Inventory) (*schema.Archive, *schema.Plan, error) {
-	j.cfg.Report.Phase(PhaseStructure, 0, 0)
-	cfg := schema.DumpConfig{Endpoint: j.cfg.Source, PgDump: j.pgDump, Snapshot: snapshot, WorkDir: j.cfg.WorkDir}
-	cfg.Restrict(j.cfg.Selection, inv)
-	archive, err := schema.Dump(ctx, cfg)
-	if err != nil {
-		return nil, nil, err
+// dump reads the structure under a snapshot, unless it was read early and has not changed until that was taken.
+func (j *job) dump(ctx context.Context, e *early, snapshot string, inv *schema.Inventory) (*schema.Archive, *schema.Plan, error) {
+	var archive *schema.Archive
+	if e != nil && e.inv.SameStructure(inv) {
+		archive = e.archive
+	} else {
+		var err error
+		if archive, err = j.readStructure(ctx, snapshot, inv); err != nil {
+			return nil, nil, err
+		}
 	}
 	plan, err := archive.Plan(inv, j.cfg.Selection, schema.PlanOptions{Indexes: j.cfg.Indexes, Roles: j.roles})
 	return archive, plan, err
+}
+
+func (j *job) readStructure(ctx context.Context, snapshot string, inv *schema.Inventory) (*schema.Archive, error) {
+	j.cfg.Report.Phase(PhaseStructure, 0, 0)
+	cfg := schema.DumpConfig{Endpoint: j.cfg.Source, PgDump: j.pgDump, Snapshot: snapshot, WorkDir: j.cfg.WorkDir}
+	cfg.Restrict(j.cfg.Selection, inv)
+	return schema.Dump(ctx, cfg)
+}
+
+// hurryAfter is after how many rounds pg_dump is done before the snapshot. A table that somebody empties every few seconds is copied in a
+// round only if nobody does between the snapshot and the lock, and that is when pg_dump takes its time otherwise.
+const hurryAfter = 2
+
+// early is the structure as it was a moment before a round's snapshot.
+type early struct {
+	archive *schema.Archive
+	inv     *schema.Inventory
+}
+
+// dumpEarly returns nil where pg_dump failed, which it does if something is dropped meanwhile; it is tried again under the snapshot then.
+func (j *job) dumpEarly(ctx context.Context) (*early, error) {
+	inv, err := j.readSource(ctx, j.src)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := j.readStructure(ctx, "", inv)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		j.log.Info("structure is read under the snapshot", "cause", err)
+		return nil, nil //nolint:nilerr,nilnil // as said
+	}
+	return &early{archive, inv}, nil
 }
 
 // createBefore makes everything that comes before the rows. What is refused is remembered; only what depends on it has to wait.
