@@ -71,6 +71,10 @@ bench-copy: deps ## Measure a clone against other tools; SCALE=0.4 ROUNDS=3 ONLY
 bench-apply: deps ## Measure the stream against native replication; SCALE=0.4 ROUNDS=3 ONLY=tpcb,delay
 	SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' go run ./testenv/bench apply
 
+.PHONY: bench-compare
+bench-compare: deps ## Measure comparisons of values against other ways; SCALE=0.4 ROUNDS=3 ONLY=stream,pgsyncd
+	SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' go run ./testenv/bench compare
+
 .PHONY: bench-query
 bench-query: deps ## Measure queries through the daemon against the same without it; SCALE=0.4 ROUNDS=3
 	SCALE='$(SCALE)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' go run ./testenv/bench query

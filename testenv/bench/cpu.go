@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // clockTick is what /proc counts CPU time in: USER_HZ, 100 on every Linux that Go runs on.
@@ -21,6 +23,15 @@ func cpuOf(pid int) (seconds float64) {
 		ticks, members = count(pid)
 	}
 	return float64(ticks) / clockTick
+}
+
+// cpuOfSelf is the CPU time that this process has used so far, without its children.
+func cpuOfSelf() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
 }
 
 // count adds up the time of a process and its descendants, and their identifiers, which tell whether they are the same later.

@@ -3,10 +3,11 @@
 //
 //	bench copy    a whole clone of a database, indexes included, and the daemon's memory while it copies
 //	bench apply   backlogs of changes, the delay of single ones, and the daemon's memory while a giant transaction passes
+//	bench compare comparisons of values
 //	bench query   clients' queries through the daemon
 //
 // Environment: SCALE is the amount of data (default 0.4; of a clone, 1 is 7.5 million rows, 1.5 GB; of backlogs, see workloads); ROUNDS is how
-// many (default 3); ONLY names the contenders of a clone that take part, the workloads, delay and memory, or the queries, separated by commas (default all).
+// many (default 3); ONLY names the contenders of a clone that take part, the workloads, delay and memory, the ways to compare, or the queries, separated by commas (default all).
 package main
 
 import (
@@ -33,14 +34,15 @@ func main() {
 
 // benches are what can be measured.
 var benches = map[string]func(context.Context, options) error{
-	"copy":  benchCopy,
-	"apply": benchApply,
-	"query": benchQuery,
+	"copy":    benchCopy,
+	"apply":   benchApply,
+	"compare": benchCompare,
+	"query":   benchQuery,
 }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) != 1 || benches[args[0]] == nil {
-		return errors.New("usage: bench { copy | apply | query }")
+		return errors.New("usage: bench { copy | apply | compare | query }")
 	}
 	o, err := readOptions()
 	if err != nil {

@@ -55,9 +55,22 @@ func reportCosts(field []contender, costs map[string][]cost, heap int64) (missed
 	if len(costs[ours]) == 0 {
 		return 0
 	}
+	missed += reportShares(copyBars, costs)
+	var perGB []float64
+	for _, x := range costs[ours] {
+		perGB = append(perGB, x.tool/(float64(heap)/1e9))
+	}
+	return missed + judge("CPU s per GB", median(perGB), cpuBar, cpuStretch, "daemon, its catalog's server and pg_dump")
+}
+
+// reportShares prints what pgsyncd's time is as a share of others', and returns how many bars are missed.
+func reportShares(bars []bar, costs map[string][]cost) (missed int) {
+	if len(costs[ours]) == 0 {
+		return 0
+	}
 	say("")
 	say("pgsyncd's time as a share of others', median of the rounds' ratios")
-	for _, b := range copyBars {
+	for _, b := range bars {
 		var ratios []float64
 		for i, peer := range costs[b.peer] {
 			ratios = append(ratios, costs[ours][i].wall/peer.wall)
@@ -66,11 +79,7 @@ func reportCosts(field []contender, costs map[string][]cost, heap int64) (missed
 			missed += judge("× "+b.peer, median(ratios), b.limit, b.stretch, fmt.Sprintf("%.2f", ratios))
 		}
 	}
-	var perGB []float64
-	for _, x := range costs[ours] {
-		perGB = append(perGB, x.tool/(float64(heap)/1e9))
-	}
-	return missed + judge("CPU s per GB", median(perGB), cpuBar, cpuStretch, "daemon, its catalog's server and pg_dump")
+	return missed
 }
 
 // judge prints a figure beside its bar and returns 1 if that is missed. More is better where stretch is above limit, else less.
