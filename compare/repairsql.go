@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"pgsyncd/sync/schema"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -47,11 +49,7 @@ func literal(v *string) string {
 		note = fmt.Sprintf(" /* the first %d of %d bytes */", shownValue, len(text))
 		text = strings.ToValidUTF8(text[:shownValue], "")
 	}
-	text = "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		text = "E" + strings.ReplaceAll(text, `\`, `\\`)
-	}
-	return text + note
+	return schema.Literal(text) + note
 }
 
 func printed(plan []*statement) string {

@@ -8,6 +8,8 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // unit is the part of a repair that is about one table of the destination.
@@ -50,6 +52,7 @@ type step struct {
 type target struct {
 	columns    []targetColumn
 	partitions bool
+	deferrable [][]string // columns of its deferrable unique constraints
 }
 
 type targetColumn struct {
@@ -105,8 +108,34 @@ func (u *unit) describe(ctx context.Context) error {
 	if u.refusal != "" {
 		return nil
 	}
+	if err := u.constraints(ctx); err != nil {
+		return err
+	}
 	u.shared, err = u.job.shared(ctx, u.sides.destination, u.pair.target)
 	return err
+}
+
+// constraints finds the constraints that PostgreSQL does not check for replicas, since a trigger checks those that are deferrable.
+func (u *unit) constraints(ctx context.Context) error {
+	const sql = `SELECT k.contype::text, ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+		FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = $2 AND k.condeferrable AND k.contype IN ('p', 'u', 'x')`
+	rows, err := u.sides.destination.Query(ctx, sql, u.pair.target.Schema, u.pair.target.Name)
+	if err != nil {
+		return fmt.Errorf("read constraints of %s in the destination: %w", u.pair.target, err)
+	}
+	var kind string
+	var names []string
+	if _, err := pgx.ForEachRow(rows, []any{&kind, &names}, func() error {
+		if kind == "x" {
+			u.refusal = "refused: the destination's table has a deferrable exclusion constraint, which is not checked for replicas"
+		}
+		u.target.deferrable = append(u.target.deferrable, names)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("read constraints of %s in the destination: %w", u.pair.target, err)
+	}
+	return nil
 }
 
 // lacking are the columns of the source that the destination has not.

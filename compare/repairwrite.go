@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"pgsyncd/catalog"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -84,6 +86,9 @@ func (u *unit) attempt(ctx context.Context, steps []*step, how manner) (culprit 
 	culprit, cause = u.execute(ctx, steps, how)
 	if culprit == nil && cause == nil {
 		culprit, cause = u.readBack(ctx, steps)
+	}
+	if culprit == nil && cause == nil {
+		culprit, cause = u.checkUnique(ctx, steps)
 	}
 	end := "RELEASE SAVEPOINT repair"
 	if cause != nil {
@@ -173,4 +178,43 @@ func (u *unit) readBack(ctx context.Context, steps []*step) (*step, error) {
 		}
 	}
 	return nil, nil
+}
+
+// checkUnique finds a step whose row violates a deferrable constraint.
+func (u *unit) checkUnique(ctx context.Context, steps []*step) (*step, error) {
+	for _, names := range u.target.deferrable {
+		query := u.uniqueQuery(names)
+		for _, st := range steps {
+			if st.from == nil {
+				continue
+			}
+			row, err := json.Marshal([]map[string]*string{st.from.row})
+			if err != nil {
+				return nil, err
+			}
+			result := u.sides.destination.PgConn().ExecParams(ctx, query, [][]byte{row}, nil, nil, nil).Read()
+			if result.Err != nil {
+				return nil, result.Err
+			}
+			if len(result.Rows) > 1 {
+				return st, fmt.Errorf("rows with the same values in %s would violate a deferrable constraint", strings.Join(names, ", "))
+			}
+		}
+	}
+	return nil, nil
+}
+
+// uniqueQuery gives one row for every row of the table that has the values of a row, which is given as JSON, in some columns.
+func (u *unit) uniqueQuery(names []string) string {
+	var joins []string
+	for i, name := range names {
+		name = pgx.Identifier{name}.Sanitize()
+		join := "t." + name + " = k." + name
+		if !u.target.column(names[i]).plain { // its operator may be one that only a search_path finds
+			join = "ROW(t." + name + ")::text = ROW(k." + name + ")::text AND t." + name + " IS NOT NULL"
+		}
+		joins = append(joins, join)
+	}
+	return "SELECT 1 FROM " + u.target.from(u.pair.target) + " AS t, pg_catalog.json_populate_recordset(NULL::" + u.pair.target.String() + ", $1) AS k WHERE " +
+		strings.Join(joins, " AND ") + " LIMIT 2"
 }
