@@ -274,6 +274,9 @@ func (s *source) settle(ctx context.Context) (*pgx.Conn, ledger.Position, error)
 	if err != nil {
 		return nil, at, err
 	}
+	if err := sameServer(ctx, control.PgConn(), at); err != nil {
+		return control, at, err
+	}
 	for patience := time.Now().Add(slotPatience); ; {
 		if err := checkSlot(ctx, control, s.cfg, at); err != nil {
 			return control, at, err

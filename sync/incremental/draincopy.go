@@ -49,7 +49,7 @@ func (s *source) openCopy(ctx context.Context) (_ *slotCopy, err error) {
 	_, _ = rand.Read(suffix) // never fails
 	name := s.cfg.Slot[:min(len(s.cfg.Slot), 40)] + "_" + hex.EncodeToString(suffix)
 	c := &slotCopy{conn: conn, slot: s.cfg.Slot, plugin: s.cfg.Plugin, name: name, changes: max(1, s.cfg.Drain.Changes/copyFirst)}
-	if s.verbatim {
+	if err = sameServer(ctx, conn, s.at); err == nil && s.verbatim {
 		err = endpoint.Verbatim(ctx, conn)
 	}
 	if err == nil {

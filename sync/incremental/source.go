@@ -254,13 +254,41 @@ func (s *source) checkWAL(ctx context.Context) error {
 // sameSystem compares the cluster behind the connection with the one the position belongs to.
 func sameSystem(ctx context.Context, conn *pgconn.PgConn, at ledger.Position) error {
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("identify source: %w", err)
-	case system.SystemID != at.SystemID:
-		return permanentf("%w: its system identifier is %s, not %s", ErrOtherSystem, system.SystemID, at.SystemID)
-	case system.Timeline != at.Timeline:
-		return permanentf("%w: %d, not %d", ErrTimeline, system.Timeline, at.Timeline)
+	}
+	return belongs(at, system.SystemID, system.Timeline)
+}
+
+// sameServer does so over an ordinary connection, which may have found another server than the walsender's where the source has several
+// hosts. Roles may not be allowed to ask, and standbys do not tell their timeline.
+func sameServer(ctx context.Context, conn *pgconn.PgConn, at ledger.Position) error {
+	result := conn.ExecParams(ctx, `SELECT s.system_identifier::text,
+			CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN "left"(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END
+		FROM pg_catalog.pg_control_system() s`, nil, nil, nil, nil).Read()
+	switch {
+	case endpoint.SQLState(result.Err) == "42501":
+		return nil
+	case result.Err != nil:
+		return fmt.Errorf("identify source: %w", result.Err)
+	}
+	system, now := string(result.Rows[0][0]), uint64(at.Timeline)
+	if file := result.Rows[0][1]; file != nil {
+		var err error
+		if now, err = strconv.ParseUint(string(file), 16, 31); err != nil {
+			return fmt.Errorf("identify source: %w", err)
+		}
+	}
+	return belongs(at, system, int32(now))
+}
+
+// belongs compares a cluster and its timeline with those of a position.
+func belongs(at ledger.Position, systemID string, timeline int32) error {
+	switch {
+	case systemID != at.SystemID:
+		return permanentf("%w: its system identifier is %s, not %s", ErrOtherSystem, systemID, at.SystemID)
+	case timeline != at.Timeline:
+		return permanentf("%w: %d, not %d", ErrTimeline, timeline, at.Timeline)
 	}
 	return nil
 }
