@@ -89,7 +89,10 @@ func (c *Catalog) NextCompare(ctx context.Context) (CompareRun, bool, error) {
 
 // RequeueCompares queues the runs again that a daemon left running. The tables that they have finished stay so.
 func (c *Catalog) RequeueCompares(ctx context.Context) (int, error) {
-	tag, err := c.pool.Exec(ctx, `UPDATE pgsyncd.compare_run SET state = 'queued', started_at = NULL, tables_total = 0,
+	tag, err := c.pool.Exec(ctx, `WITH unfinished AS (
+			DELETE FROM pgsyncd.compare_row r USING pgsyncd.compare_run n WHERE n.id = r.run_id AND n.state = 'running'
+			AND NOT EXISTS (SELECT FROM pgsyncd.compare_table t WHERE (t.run_id, t.source_table) = (r.run_id, r.source_table)))
+		UPDATE pgsyncd.compare_run SET state = 'queued', started_at = NULL, tables_total = 0,
 		tables_done = 0, tables_different = 0, rows_different = 0 WHERE state = 'running'`)
 	if err != nil {
 		return 0, fmt.Errorf("queue interrupted comparisons: %w", err)

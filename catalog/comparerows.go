@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -94,4 +95,14 @@ func (c *Catalog) CompareRows(ctx context.Context, run int64, table string, limi
 		return nil, fmt.Errorf("differing rows of comparison %d of table %s: %w", run, table, err)
 	}
 	return list, nil
+}
+
+// Delay is how far the stream of a task was behind when it last told; 0 if it never did.
+func (c *Catalog) Delay(ctx context.Context, task string) (time.Duration, error) {
+	var ms int64
+	err := c.pool.QueryRow(ctx, "SELECT coalesce(max(delay_ms), 0) FROM pgsyncd.status WHERE task_id = $1", task).Scan(&ms)
+	if err != nil {
+		return 0, fmt.Errorf("read delay of task: %w", err)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
 }

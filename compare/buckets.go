@@ -3,9 +3,11 @@ package compare
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"math/bits"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -24,26 +26,30 @@ const (
 // figure is what is known of one side of a table, or of a bucket; two equal figures mean equal rows.
 type figure struct {
 	rows int64
-	sum  string // of the rows' hashes; 0 when rows are only counted
+	sum  int64 // of the rows' hashes modulo 2⁶⁴; 0 when rows are only counted
 }
 
-// figure adds up all rows.
+// modulo2To64 reads a sum as SQL prints it.
+func modulo2To64(text string) (int64, error) {
+	sum, ok := new(big.Int).SetString(text, 10)
+	if !ok {
+		return 0, fmt.Errorf("%q is no sum", text)
+	}
+	mask := new(big.Int).SetUint64(math.MaxUint64)
+	return int64(sum.And(sum, mask).Uint64()), nil
+}
+
+// figure adds up all rows, in one statement where nothing limits its pace. If the stream falls behind meanwhile, it begins again in
+// portions between which it can wait.
 func (r *reading) figure(ctx context.Context) (f figure, err error) {
-	if r.pace != nil {
-		var sum int64
+	if err = r.brake.wait(ctx); err == nil && r.pace == nil {
+		f, err = r.quickFigure(ctx)
+	}
+	if err == nil && r.pace != nil || errors.Is(err, errBraked) {
+		f = figure{}
 		err = r.trickle(ctx, func(e entry) {
 			f.rows++
-			sum += e.image // modulo 2⁶⁴, on both sides
-		})
-		f.sum = strconv.FormatInt(sum, 10)
-	} else {
-		query := "SELECT pg_catalog.count(*), '0' FROM (" + r.rows(func(origin) []string { return []string{"1"} }) + ") AS r"
-		if r.hash != "" {
-			query = "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(h), 0)::text FROM (" +
-				r.rows(func(o origin) []string { return []string{r.imageHash(o)} }) + ") AS r (h)"
-		}
-		err = guarded(ctx, r.conn, func() error {
-			return r.conn.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&f.rows, &f.sum)
+			f.sum += e.image
 		})
 	}
 	if err != nil {
@@ -52,19 +58,36 @@ func (r *reading) figure(ctx context.Context) (f figure, err error) {
 	return f, nil
 }
 
+func (r *reading) quickFigure(ctx context.Context) (f figure, err error) {
+	query := "SELECT pg_catalog.count(*), '0' FROM (" + r.rows(func(origin) []string { return []string{"1"} }) + ") AS r"
+	if r.hash != "" {
+		query = "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(h), 0)::text FROM (" +
+			r.rows(func(o origin) []string { return []string{r.imageHash(o)} }) + ") AS r (h)"
+	}
+	var sum string
+	err = guarded(ctx, r.conn, func() error {
+		return r.brake.watch(ctx, r.conn, func() error {
+			return r.conn.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&f.rows, &sum)
+		})
+	})
+	if err == nil {
+		f.sum, err = modulo2To64(sum)
+	}
+	return f, err
+}
+
 // divide adds up the rows of every bucket.
 func (r *reading) divide(ctx context.Context) ([]figure, error) {
 	figures := make([]figure, buckets)
 	if r.pace != nil {
-		sums := make([]int64, buckets)
 		err := r.trickle(ctx, func(e entry) {
 			figures[e.bucket()].rows++
-			sums[e.bucket()] += e.image
+			figures[e.bucket()].sum += e.image
 		})
-		for i, sum := range sums {
-			figures[i].sum = strconv.FormatInt(sum, 10)
-		}
 		return figures, err
+	}
+	if err := r.brake.wait(ctx); err != nil {
+		return nil, err
 	}
 	columns, list := "k, h", func(o origin) []string { return []string{r.keyHash(o), r.imageHash(o)} }
 	if r.key == nil {
@@ -78,7 +101,12 @@ func (r *reading) divide(ctx context.Context) ([]figure, error) {
 	}
 	var b int
 	var f figure
-	_, err = pgx.ForEachRow(rows, []any{&b, &f.rows, &f.sum}, func() error { figures[b] = f; return nil })
+	var sum string
+	_, err = pgx.ForEachRow(rows, []any{&b, &f.rows, &sum}, func() (err error) {
+		f.sum, err = modulo2To64(sum)
+		figures[b] = f
+		return err
+	})
 	return figures, err
 }
 
@@ -149,6 +177,9 @@ func readEntry(values [][]byte) entry {
 
 // sorted gives the entries of a set of buckets, nil for all, in the order of key and image, a batch at a time.
 func (r *reading) sorted(ctx context.Context, set bitmap, batch func([]entry)) error {
+	if err := r.brake.wait(ctx); err != nil {
+		return err
+	}
 	condition := ""
 	if set != nil {
 		condition = fmt.Sprintf(` WHERE pg_catalog.get_bit('\x%x'::bytea, (k & %d)::int) = 1`, []byte(set), buckets-1)

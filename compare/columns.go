@@ -144,10 +144,7 @@ func (r *reading) fetch(ctx context.Context, entries []entry) (map[rowID]content
 			return nil, fmt.Errorf("read differing rows of %s: a row was found by its content (%x) but not by its place", r.what, uint64(id.image))
 		}
 	}
-	if r.pace != nil {
-		err = r.pace.took(ctx, int64(len(rows)), bytes)
-	}
-	return rows, err
+	return rows, r.pace.took(ctx, int64(len(rows)), bytes)
 }
 
 // contentList is what fetch selects. format calls the output function of any type, where a cast could be a user's; pg_column_size is

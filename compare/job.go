@@ -22,6 +22,7 @@ type job struct {
 	application         string
 	sourcePace          *pace
 	destinationPace     *pace
+	brake               *brake
 	freezer             *freezer
 	done                *progress
 	trees               map[schema.Name][]schema.Table // every table with its partitions

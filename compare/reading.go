@@ -22,7 +22,8 @@ type reading struct {
 	key     []column // of these; nil for none
 	hash    string   // SQL that hashes one bytea; empty when rows are only counted
 	pace    *pace    // nil: as fast as possible
-	total   figure   // what measure found
+	brake   *brake
+	total   figure // what measure found
 }
 
 // origin is a FROM clause with its condition. Columns are called there what name returns for their names in the destination.
@@ -93,7 +94,7 @@ func (j *job) measure(ctx context.Context, s *sides, p pair, parts []schema.Tabl
 // readings are the two sides of a pair. A missingError says what the destination lacks.
 func (j *job) readings(ctx context.Context, s *sides, p pair, parts []schema.Table, columns []column) (source, destination *reading, err error) {
 	source = &reading{
-		what: p.name() + " in the source", conn: s.source, tids: true, columns: columns, key: key(parts, columns), hash: s.hash, pace: j.sourcePace,
+		what: p.name() + " in the source", conn: s.source, tids: true, columns: columns, key: key(parts, columns), hash: s.hash, pace: j.sourcePace, brake: j.brake,
 	}
 	for _, t := range parts {
 		source.from = append(source.from, origin{
@@ -116,7 +117,7 @@ func (j *job) readings(ctx context.Context, s *sides, p pair, parts []schema.Tab
 	destination = &reading{
 		what: p.target.String() + " in the destination", conn: s.destination, tids: kind == 'r' || kind == 'p' || kind == 'm',
 		from:    []origin{{from(p.target, kind, ""), func(target string) string { return target }}},
-		columns: columns, key: source.key, hash: s.hash, pace: j.destinationPace,
+		columns: columns, key: source.key, hash: s.hash, pace: j.destinationPace, brake: j.brake,
 	}
 	return source, destination, nil
 }

@@ -84,6 +84,7 @@ func (s *Service) compare(ctx context.Context, run *catalog.CompareRun) error {
 		application: "pgsyncd " + task.Name + " compare", sourcePace: newPace(options), destinationPace: newPace(options),
 		freezer: &freezer{}, done: &progress{run: run},
 	}
+	j.brake = j.newBrake()
 	if _, _, err := j.standing(ctx); err != nil {
 		return err
 	}

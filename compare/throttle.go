@@ -52,8 +52,11 @@ func (m *meter) count(now time.Time, n int64) time.Duration {
 	return m.due.Sub(now)
 }
 
-// took waits after rows were read.
+// took waits after rows were read; nil does not.
 func (p *pace) took(ctx context.Context, rows, bytes int64) error {
+	if p == nil {
+		return nil
+	}
 	p.mu.Lock()
 	now := time.Now()
 	wait := max(p.rows.count(now, rows), p.bytes.count(now, bytes))
@@ -74,6 +77,9 @@ func (p *pace) took(ctx context.Context, rows, bytes int64) error {
 // portion is how many rows to read at once: what takes a twentieth of a second. size is the average of their bytes, 0 while unknown.
 func (p *pace) portion(size float64) int64 {
 	n := 10_000.0
+	if p == nil {
+		return int64(n)
+	}
 	if p.rows.rate > 0 {
 		n = min(n, p.rows.rate/20)
 	}
@@ -86,7 +92,7 @@ func (p *pace) portion(size float64) int64 {
 	return max(1, int64(n))
 }
 
-// trickle reads every row at the side's pace, through a cursor.
+// trickle reads every row at the side's pace, through a cursor, and waits where the stream has fallen behind.
 func (r *reading) trickle(ctx context.Context, each func(entry)) error {
 	return within(ctx, r.conn, func() error {
 		conn := r.conn.PgConn()
@@ -95,6 +101,9 @@ func (r *reading) trickle(ctx context.Context, each func(entry)) error {
 		}
 		var rows, bytes int64
 		for size := 0.0; ; size = float64(bytes) / float64(rows) {
+			if err := r.brake.wait(ctx); err != nil {
+				return err
+			}
 			portion, before, length := r.pace.portion(size), rows, int64(0)
 			result := conn.ExecParams(ctx, "FETCH "+strconv.FormatInt(portion, 10)+" FROM trickle", nil, nil, nil, []int16{pgx.BinaryFormatCode})
 			for result.NextRow() {
@@ -120,7 +129,7 @@ func (r *reading) trickle(ctx context.Context, each func(entry)) error {
 
 // slowQuery gives every row as an entry with the size of its image.
 func (r *reading) slowQuery() string {
-	if r.hash == "" && r.pace.bytes.rate == 0 {
+	if r.hash == "" && (r.pace == nil || r.pace.bytes.rate == 0) {
 		return "SELECT 0::bigint, 0::bigint, '(0,0)'::pg_catalog.tid, 0::bigint FROM (" + r.rows(func(origin) []string { return []string{"1"} }) + ") AS r"
 	}
 	key, hash := "0::bigint", "0::bigint"
