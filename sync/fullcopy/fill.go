@@ -54,12 +54,6 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 	if err := j.claimParted(ctx, loads); err != nil {
 		return err
 	}
-	var lobs *largeObjects
-	if j.cfg.LargeObjects && j.cfg.Selection.All {
-		if lobs, err = o.openLargeObjects(ctx, snap); err != nil {
-			return err
-		}
-	}
 	works, err := schema.IndexWorks(ctx, a.conn)
 	if err != nil {
 		return err
@@ -67,18 +61,31 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 	g, ctx := group.WithContext(ctx)
 	b := newBuilder(o, plan, works, g)
 	defer b.close(ctx)
-	if lobs != nil {
+	imported := make(chan struct{}) // closed when only loaders need the snapshot
+	if j.cfg.LargeObjects && j.cfg.Selection.All {
 		g.Go(func() error {
+			lobs, err := func() (*largeObjects, error) {
+				defer close(imported)
+				return o.openLargeObjects(ctx, snap)
+			}()
+			if err != nil {
+				return err
+			}
 			defer lobs.close(ctx)
 			return lobs.run(ctx)
 		})
+	} else {
+		close(imported)
 	}
 	for _, u := range ready {
 		j.tables.copied(u)
 		b.start(ctx, u)
 	}
 	g.Go(func() error {
-		defer snap.close(ctx)
+		defer func() {
+			<-imported
+			snap.close(ctx)
+		}()
 		defer a.close(ctx)
 		defer b.copying.Store(false)
 		l := &loader{job: j, snap: snap, collisions: collisions, copied: func(u *unit) { b.start(ctx, u) }}

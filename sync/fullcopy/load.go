@@ -66,7 +66,7 @@ type pair struct {
 }
 
 func (p *pair) open(ctx context.Context) (err error) {
-	if p.source, err = p.cfg.Source.Connect(ctx, p.cfg.application()); err != nil {
+	if p.source, p.destination, err = p.connectBoth(ctx); err != nil {
 		return err
 	}
 	if err = p.snap.begin(ctx, p.source); err != nil {
@@ -75,8 +75,7 @@ func (p *pair) open(ctx context.Context) (err error) {
 	if _, err = p.source.Exec(ctx, "SET LOCAL lock_timeout = '"+lockPatience+"'"); err != nil {
 		return fmt.Errorf("limit the wait for locks: %w", err)
 	}
-	p.destination, err = p.connectDestination(ctx)
-	return err
+	return nil
 }
 
 func (p *pair) close(ctx context.Context) {

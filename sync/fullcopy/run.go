@@ -125,10 +125,7 @@ func (j *job) settled(copied map[string]pglogrepl.LSN) bool {
 
 // open connects to both sides and looks what they are.
 func (j *job) open(ctx context.Context) (err error) {
-	if j.src, err = j.cfg.Source.Connect(ctx, j.cfg.application()); err != nil {
-		return err
-	}
-	if j.dst, err = j.connectDestination(ctx); err != nil {
+	if j.src, j.dst, err = j.connectBoth(ctx); err != nil {
 		return err
 	}
 	if j.sourceVersion, err = schema.ServerVersion(ctx, j.src); err != nil {

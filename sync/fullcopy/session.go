@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/group"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -68,6 +69,21 @@ func (j *job) connectDestination(ctx context.Context) (*pgx.Conn, error) {
 		return nil, fmt.Errorf("prepare a session on the destination: %w", err)
 	}
 	return conn, nil
+}
+
+// connectBoth opens a session to each side. Those that were opened are returned with an error too.
+func (j *job) connectBoth(ctx context.Context) (src, dst *pgx.Conn, err error) {
+	g, connecting := group.WithContext(ctx)
+	g.Go(func() (err error) {
+		src, err = j.cfg.Source.Connect(connecting, j.cfg.application())
+		return err
+	})
+	g.Go(func() (err error) {
+		dst, err = j.connectDestination(connecting)
+		return err
+	})
+	err = g.Wait()
+	return src, dst, err
 }
 
 // abandon ends a session in an unknown state: its command is cancelled, and nothing more is read or written.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -54,7 +55,7 @@ func (e *PgDumpMissingError) Permanent() bool { return true }
 // the next newer one, else the newest older one, because a newer pg_dump writes clauses an older server rejects. The version is like
 // server_version_num. The error is a *PgDumpMissingError when there is none.
 func FindPgDump(ctx context.Context, source, destination int) (path string, version int, err error) {
-	var installed []pgDump
+	var found []pgDump
 	seen := map[string]bool{}
 	for _, dir := range programDirs(ctx) {
 		file, err := filepath.EvalSymlinks(filepath.Join(dir, "pg_dump"))
@@ -64,16 +65,16 @@ func FindPgDump(ctx context.Context, source, destination int) (path string, vers
 		}
 		seen[file] = true
 		if v, err := programVersion(ctx, file); err == nil {
-			installed = append(installed, pgDump{file, v})
+			found = append(found, pgDump{file, v})
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return "", 0, fmt.Errorf("find pg_dump: %w", err)
 	}
-	chosen, ok := choosePgDump(installed, source, destination)
+	chosen, ok := choosePgDump(found, source, destination)
 	if !ok {
 		missing := &PgDumpMissingError{Source: source, Wanted: majorText(max(major(source), major(destination)))}
-		for _, d := range installed {
+		for _, d := range found {
 			missing.Found = append(missing.Found, fmt.Sprintf("%s (%s)", d.path, versionText(d.version)))
 		}
 		return "", 0, missing
@@ -126,12 +127,41 @@ func output(ctx context.Context, program string, args ...string) (string, error)
 // versionPattern matches 9.6.24, 15.8, 18beta1 and 19devel in "pg_dump (PostgreSQL) 15.8 (Debian 15.8-1)".
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)(?:\.(\d+))?(?:\.(\d+))?`)
 
+// versions are the answers of programs that were asked before, since to ask means to start them.
+var (
+	versions   = map[installed]int{}
+	versionsMu sync.Mutex
+)
+
+// installed is a program as it was when it was asked for its version.
+type installed struct {
+	path    string
+	changed int64 // as Time.UnixNano
+	size    int64
+}
+
 func programVersion(ctx context.Context, path string) (int, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	program := installed{path, info.ModTime().UnixNano(), info.Size()}
+	versionsMu.Lock()
+	v, known := versions[program]
+	versionsMu.Unlock()
+	if known {
+		return v, nil
+	}
 	out, err := output(ctx, path, "--version")
 	if err != nil {
 		return 0, fmt.Errorf("ask %s for its version: %w", path, err)
 	}
-	return parseVersion(out)
+	if v, err = parseVersion(out); err == nil {
+		versionsMu.Lock()
+		versions[program] = v
+		versionsMu.Unlock()
+	}
+	return v, err
 }
 
 // parseVersion reads the output of a program's --version as a number like server_version_num.

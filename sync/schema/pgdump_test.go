@@ -73,6 +73,13 @@ func TestFindPgDump(t *testing.T) {
 	if err != nil || got != path || version != 990003 {
 		t.Errorf("found %s %d, %v", got, version, err)
 	}
+	// An answer is remembered only of the same program.
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho 'pg_dump (PostgreSQL) 99.12'\n"), 0o700); err != nil { // a program
+		t.Fatal(err)
+	}
+	if _, version, err = FindPgDump(t.Context(), 990001, 990002); err != nil || version != 990012 {
+		t.Errorf("found %d in place of the program that was there, %v", version, err)
+	}
 	// The real one is next to it, behind Debian's wrapper or not.
 	got, version, err = FindPgDump(t.Context(), 90600, 150000)
 	if err != nil || got == path || strings.HasSuffix(got, "pg_wrapper") || version/10000 != 15 {
@@ -80,7 +87,7 @@ func TestFindPgDump(t *testing.T) {
 	}
 	_, _, err = FindPgDump(t.Context(), 1000000, 1010000)
 	var missing *PgDumpMissingError
-	if !errors.As(err, &missing) || missing.Wanted != "101" || !strings.Contains(err.Error(), path+" (99.3)") ||
+	if !errors.As(err, &missing) || missing.Wanted != "101" || !strings.Contains(err.Error(), path+" (99.12)") ||
 		!strings.Contains(err.Error(), "postgresql-client-101") {
 		t.Errorf("error %v", err)
 	}
