@@ -19,6 +19,7 @@ func TestByTestDecoding(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(*testing.T){
 		"bulk loads":                  TestBulkLoads,
+		"elements of arrays":          TestElementsOfArrays,
 		"faults under load":           TestFaultsUnderLoad,
 		"no known encoding":           TestTextOfNoKnownEncoding,
 		"types that do not hold":      TestTypeThatDoesNotHoldTheValuesStopsTheStream,
