@@ -89,6 +89,12 @@ func (c *Catalog) take(ctx context.Context, tx pgx.Tx, t Task, step Transition, 
 	if err := record(ctx, tx, stepEntry(t, step, ch)); err != nil {
 		return t, false, err
 	}
+	for _, run := range ch.Compare {
+		run.TaskID = t.ID
+		if _, err := addCompare(ctx, tx, run); err != nil {
+			return t, false, err
+		}
+	}
 	if step.To != t.State {
 		if err := notify(ctx, tx, stored[0].Name, t.State, &step.To, next.Error); err != nil {
 			return t, false, err

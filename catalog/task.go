@@ -94,6 +94,7 @@ type Change struct {
 	By                  string          // the operator, empty for the daemon
 	Runtime             json.RawMessage // replaces Task.Runtime unless nil
 	Message             string          // of the log entry; default: the two states
+	Compare             []CompareRun    // comparisons to queue; only what AddCompare uses counts, and the task is this one
 }
 
 // taskColumns are read by scanTask.

@@ -277,6 +277,7 @@ func TestEverythingWithAccounts(t *testing.T) {
 	l.create("MODE FULL ACCOUNTS ALL START NOW CONFIRM ALL")
 	l.reach("completed")
 	l.objectsEqual()
+	l.accountsEqual()
 	var accounts [2]everything.Dump
 	for i, c := range []*testenv.Cluster{src, dst} {
 		var err error

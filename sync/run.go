@@ -238,7 +238,9 @@ func (r *runner) finishFull(ctx context.Context) error {
 		return err
 	}
 	r.figures.completed()
-	r.fire(ctx, catalog.EventCompleted, catalog.Change{Message: "the full synchronization is complete"})
+	r.fire(ctx, catalog.EventCompleted, catalog.Change{
+		Message: "the full synchronization is complete", Compare: []catalog.CompareRun{{Type: "OBJECTS"}, {Type: "ROWS"}},
+	})
 	return nil
 }
 

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"cmp"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -221,7 +222,7 @@ func (c canonizer) registered(kind, text string) string {
 	}
 	if tree, err := parseSQL(sql); err == nil && len(tree.Stmts) == 1 {
 		if canonical, err := canonicalNode(tree.Stmts[0].Stmt, c.oldest); err == nil {
-			return canonical
+			return hex.EncodeToString([]byte(canonical)) // a string of a tree must be valid text
 		}
 	}
 	return canonicalNames(text)
