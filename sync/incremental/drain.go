@@ -85,19 +85,8 @@ func (s *source) read(ctx context.Context) error {
 	}
 }
 
-// soundAdvance is the first minor release of each major version in which moving a slot leaves it fit for transactions in progress. Before,
-// the source may vacuum away the rows of its catalogs that their changes were made under, and cannot decode them any more, or
-// misreads them. For 12 that was never mended.
-var soundAdvance = map[int]int{13: 21, 14: 18, 15: 13, 16: 9, 17: 5}
-
-// advances reports whether slots of a server can be moved.
-func advances(version int) bool {
-	minor, mended := soundAdvance[version/10000]
-	return version >= 180000 || mended && version%10000 >= minor
-}
-
 func (s *source) drainable() bool {
-	return advances(s.version) && s.cfg.Drain.Above >= 0 && !time.Now().Before(s.drainAt)
+	return endpoint.MovesSlots(s.version) && s.cfg.Drain.Above >= 0 && !time.Now().Before(s.drainAt)
 }
 
 // late reports whether the transaction that was fed last had been there for long.
