@@ -136,18 +136,29 @@ func differing(ctx context.Context, source, destination *reading, rows int64) (b
 	if err != nil {
 		return nil, false, err
 	}
-	set, held := make(bitmap, buckets/8), int64(0)
+	room := int64(math.MaxInt64)
+	if source.pace != nil {
+		room = heldRows
+	}
+	set, partial := pickUnequal(a, b, room)
+	return set, partial, nil
+}
+
+// pickUnequal returns the buckets whose figures differ, the first of them at least, and further ones as long as there is room for their rows.
+// True says that these are not all.
+func pickUnequal(a, b []figure, room int64) (bitmap, bool) {
+	set := make(bitmap, len(a)/8)
 	for i := range a {
-		if a[i] == b[i] || a[i].rows+b[i].rows == 0 {
+		if a[i] == b[i] {
 			continue
 		}
-		held += a[i].rows + b[i].rows
-		if source.pace != nil && held > heldRows && set.len() > 0 {
-			return set, true, nil
+		room -= a[i].rows + b[i].rows
+		if room < 0 && set.len() > 0 {
+			return set, true
 		}
 		set.add(i)
 	}
-	return set, false, nil
+	return set, false
 }
 
 // both does the same on both sides at once. It goes without a context, since cancelling the other side would cost its connection.

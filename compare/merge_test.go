@@ -107,3 +107,23 @@ func TestMeter(t *testing.T) {
 		t.Errorf("a thousand rows after %v", wait)
 	}
 }
+
+// TestPickUnequal takes as many buckets as there is room for, but one at least.
+func TestPickUnequal(t *testing.T) {
+	t.Parallel()
+	a := []figure{{1, 1}, {5, 2}, {5, 3}, {0, 0}, {4, 9}, {1, 1}, {1, 1}, {1, 1}}
+	b := []figure{{1, 1}, {5, 3}, {6, 3}, {0, 0}, {5, 9}, {1, 1}, {1, 1}, {1, 1}}
+	for room, want := range map[int64]struct {
+		set     bitmap
+		partial bool
+	}{
+		1000: {bitmap{0b10110}, false}, 30: {bitmap{0b10110}, false}, 29: {bitmap{0b00110}, true}, 12: {bitmap{0b00010}, true}, 1: {bitmap{0b00010}, true},
+	} {
+		if set, partial := pickUnequal(a, b, room); !slices.Equal(set, want.set) || partial != want.partial {
+			t.Errorf("room for %d rows: %b, %v", room, set, partial)
+		}
+	}
+	if set, partial := pickUnequal(a, a, 0); set.len() != 0 || partial {
+		t.Errorf("equal: %b, %v", set, partial)
+	}
+}

@@ -190,3 +190,22 @@ func TestRowsOfView(t *testing.T) {
 		}
 	}
 }
+
+// TestPacedRows counts rows at a limited pace.
+func TestPacedRows(t *testing.T) {
+	t.Parallel()
+	l := setup(t)
+	l.both("CREATE TABLE a(id int, v text); CREATE TABLE b(); INSERT INTO a SELECT i, 'v' FROM generate_series(1, 1000) AS i; INSERT INTO b DEFAULT VALUES")
+	l.exec(l.d, "ALTER TABLE a DROP v; DELETE FROM a WHERE id = 7")
+	defer l.serve()()
+	for name, options := range paces {
+		run := l.await(l.queue(catalog.CompareRun{Type: compare.TypeRows, Options: options}))
+		got := l.results(run.ID)
+		if a := got[`"public"."a"`]; a.Result != different || *a.Source != 1000 || *a.Destination != 999 {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if b := got[`"public"."b"`]; b.Result != equal || *b.Source != 1 {
+			t.Errorf("%s: %+v", name, b)
+		}
+	}
+}

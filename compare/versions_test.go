@@ -3,6 +3,7 @@
 package compare_test
 
 import (
+	"slices"
 	"testing"
 
 	"pgsyncd/compare"
@@ -25,5 +26,25 @@ func TestVersions(t *testing.T) {
 		if r := got[`"public"."`+table+`"`]; r.Result != want {
 			t.Errorf("%s: %+v, want %s", table, r, want)
 		}
+	}
+}
+
+// TestVersionsRows finds rows that differ in tables of old and new servers.
+func TestVersionsRows(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"9.6", "10", "13", "18"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			l := setupOn(t, testenv.Start(t, testenv.Config{Version: version}), testenv.Shared(t), completed...)
+			l.both(`CREATE TABLE t(id int PRIMARY KEY, v text, m money); INSERT INTO t SELECT i, 'v' || i, i::money FROM generate_series(1, 70000) AS i`)
+			l.exec(l.d, "UPDATE t SET v = NULL WHERE id = 17; DELETE FROM t WHERE id = 69999; INSERT INTO t VALUES (70001, '', NULL)")
+			for name, options := range paces {
+				got := l.outcome(options)
+				slices.Sort(got.Rows)
+				if want := []string{"different id=17 v", "extra id=70001 ", "missing id=69999 "}; !slices.Equal(got.Rows, want) {
+					t.Errorf("%s: %+v", name, got)
+				}
+			}
+		})
 	}
 }
