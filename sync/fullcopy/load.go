@@ -24,6 +24,12 @@ const busyInterval = time.Second
 // them who waits for the anchor; only the end of the round resolves that.
 const lockPatience = "500ms"
 
+// writeBackSQL has the destination's system write rows to disk as they come, a megabyte at a time. Otherwise they pile up until the next
+// checkpoint wants all of them on disk at once, and the log, for which every session waits, queues behind them. Servers before
+// 9.6 do not have the setting, and what an administrator has chosen stays.
+const writeBackSQL = `
+SELECT pg_catalog.set_config(name, '1MB', false) FROM pg_catalog.pg_settings WHERE name = 'backend_flush_after' AND setting = '0'`
+
 // errMoved reports that a table was rewritten although the anchor should have prevented it: its session has died.
 var errMoved = errors.New("the table was rewritten after the snapshot")
 
@@ -74,6 +80,9 @@ func (p *pair) open(ctx context.Context) (err error) {
 	}
 	if _, err = p.source.Exec(ctx, "SET LOCAL lock_timeout = '"+lockPatience+"'"); err != nil {
 		return fmt.Errorf("limit the wait for locks: %w", err)
+	}
+	if _, err = p.destination.Exec(ctx, writeBackSQL); err != nil {
+		return fmt.Errorf("prepare a session on the destination: %w", err)
 	}
 	return nil
 }
