@@ -95,9 +95,10 @@
 // # Why a held stream stands where it is said to
 //
 // Who holds the stream (hold.go) wants the destination as the source was at L, exactly: every transaction whose commit record starts
-// before L, and no other. L is the end of a record that is not written yet when the hold begins, so whatever had arrived by
-// then lies before it and may be applied; everything else is kept in the queue, and with it whatever the applier could do
-// wrong, since all events, from a walsender, from its blocks, or from a copy of the slot, come through there in the order of the commits.
+// before L, and no other. L becomes known only when the source's WAL has got there. Until then the queue lets pass what ends at or before a
+// position that had arrived a second ago, and remembers that position; if it lies behind L in the end, the hold has failed. Everything else is
+// kept in the queue, and with it whatever the applier could do wrong, since all events, from a walsender, from its blocks, or from
+// a copy of the slot, come through there in the order of the commits.
 // Once L is known, the queue lets through what ends at or before L. Records do not overlap, so those are the transactions whose record starts
 // before it. All of them have come when the queue has seen one that lies behind, or a position that is not before L; and all
 // have been committed when the applier, which has taken them, comes for more while no batch is under way. Of one that lies

@@ -10,26 +10,32 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// holdLimit bounds how long a stream stands still for somebody who holds it.
-const holdLimit = time.Minute
+const (
+	// holdLag is how far a stream that is held stays behind what arrives until it is told where to stop, and holdStep how often it
+	// moves on.
+	holdLag, holdStep = time.Second, 100 * time.Millisecond
+	// holdLimit bounds how long it stands still.
+	holdLimit = time.Minute
+)
 
-// Why a hold has ended before it was released.
+// Why a hold has ended before it was released, or cannot do what it is for.
 var (
 	errNotRunning = errors.New("the stream does not run")
 	errHeldLong   = fmt.Errorf("the stream was held for more than %s", holdLimit)
+	errPassed     = errors.New("the stream has gone further already")
 )
 
-// Hold makes the destination stop between two transactions of the source, at a position that need not be known yet: from now on
-// no transaction is committed in the destination but those that have arrived. So whatever position the source's WAL gets to from now on, the
-// destination is not beyond it. Receiving goes on as long as there is room, and the source is answered in any case.
+// Hold makes the destination stop between two transactions of the source, at a position that need not be known yet. Until it is, the
+// stream goes on, but no transaction is committed in the destination before it has been here for a second: whoever learns of a position within
+// less time after the source's WAL has got there finds the destination not beyond it. Receiving goes on as long as there is room, and the
+// source is answered in any case.
 //
-// reach lets the stream go on up to a position, and returns when the destination holds exactly the transactions whose commit record
-// starts before it. That must be a position between two records of the WAL which the source had not written yet when
-// Hold returned. Besides it returns the fence of the task's row in the ledger: whoever looks at the destination and finds another one
-// there has met another owner's work.
+// reach has the stream stop at a position, and returns when the destination holds exactly the transactions whose commit record starts
+// before it; an error says that it has gone further. The position must lie between two records of the WAL. Besides reach returns the fence of the
+// task's row in the ledger: whoever looks at the destination and finds another one there has met another owner's work.
 //
-// release lets the stream go on without limit. It returns nil if the stream has stood still until then, and otherwise why not: ctx has
-// ended, which releases as well; or the stream has; or it would have stood still for more than a minute. It must be called.
+// release lets the stream go on. It returns nil if the stream has stood still since reach returned, and otherwise why not: ctx
+// has ended, which releases as well; or the stream has; or it would have stood still for more than a minute. It must be called.
 //
 // There is one hold at a time, others wait for their turn. Nothing of it is durable.
 func (s *Stream) Hold(ctx context.Context) (reach func(context.Context, pglogrepl.LSN) (fence int64, err error), release func() error, err error) {
@@ -44,10 +50,10 @@ func (s *Stream) Hold(ctx context.Context) (reach func(context.Context, pglogrep
 		return nil, nil, errNotRunning
 	}
 	h := &heldStream{stream: s, on: on, over: make(chan struct{})}
-	on.queue.shut()
+	h.limit = on.queue.shut()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.timer = time.AfterFunc(holdLimit, func() { _ = h.end(errHeldLong) })
+	h.timer = time.AfterFunc(holdStep, h.follow)
 	h.stop = context.AfterFunc(ctx, func() { _ = h.end(context.Cause(ctx)) })
 	return h.reach, func() error { return h.end(nil) }, nil
 }
@@ -75,15 +81,36 @@ type heldStream struct {
 	on     *live
 
 	mu    sync.Mutex
-	timer *time.Timer   // ends the hold
-	stop  func() bool   // stops waiting for the end of the context
-	over  chan struct{} // closed when the hold has ended
+	limit pglogrepl.LSN   // what the queue lets pass at most
+	seen  []pglogrepl.LSN // what had arrived at each of the last steps
+	timer *time.Timer     // of the next step, or of the end
+	going bool            // to where reach has said
+	stop  func() bool     // stops waiting for the end of the context
+	over  chan struct{}   // closed when the hold has ended
 	ended bool
 	cause error // of the end; nil: release
 }
 
+// follow lets pass what has been here for long enough.
+func (h *heldStream) follow() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended || h.going {
+		return
+	}
+	h.seen = append(h.seen, h.on.queue.arrived())
+	if len(h.seen) > int(holdLag/holdStep) {
+		h.limit, h.seen = h.seen[0], h.seen[1:]
+		h.on.queue.raise(h.limit)
+	}
+	h.timer.Reset(holdStep)
+}
+
 func (h *heldStream) reach(ctx context.Context, lsn pglogrepl.LSN) (int64, error) {
-	reached := h.goOn(lsn)
+	reached, err := h.goTo(lsn)
+	if err != nil {
+		return 0, err
+	}
 	signal(h.stream.kick) // an idle source would not pass the position by itself
 	select {
 	case <-reached:
@@ -97,20 +124,24 @@ func (h *heldStream) reach(ctx context.Context, lsn pglogrepl.LSN) (int64, error
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.ended {
-		h.timer.Reset(holdLimit)
+		h.timer = time.AfterFunc(holdLimit, func() { _ = h.end(errHeldLong) })
 	}
 	return h.on.fence, nil
 }
 
-// goOn lets the stream go on up to a position, and returns what is closed when it is there.
-func (h *heldStream) goOn(lsn pglogrepl.LSN) <-chan struct{} {
+// goTo lets the stream go on up to a position, and returns what is closed when it is there.
+func (h *heldStream) goTo(lsn pglogrepl.LSN) (<-chan struct{}, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.ended {
-		return nil
+	switch {
+	case h.ended && h.cause != nil:
+		return nil, h.cause
+	case h.ended || h.going || h.limit > lsn:
+		return nil, errPassed
 	}
 	h.timer.Stop()
-	return h.on.queue.raise(lsn)
+	h.going, h.limit = true, lsn
+	return h.on.queue.raise(lsn), nil
 }
 
 // end ends the hold for a cause, if nothing else has, and returns what has.
@@ -141,12 +172,20 @@ type gate struct {
 	reached chan struct{} // closed when nothing else is left to be applied; nil: nobody waits for that
 }
 
-// shut keeps what is pushed from now on in the queue.
-func (q *queue) shut() {
+// shut keeps what is pushed from now on in the queue, and returns the position that it begins behind.
+func (q *queue) shut() pglogrepl.LSN {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.gate = &gate{limit: q.passed}
 	q.recount()
+	return q.passed
+}
+
+// arrived is the position before which all commits have been pushed.
+func (q *queue) arrived() pglogrepl.LSN {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.passed
 }
 
 // raise lets the transactions pass that end at or before lsn. The channel is closed when all of them have been applied.

@@ -134,8 +134,11 @@ func TestHoldKeepsTheLink(t *testing.T) {
 	l.cfg.BatchBytes = 16 << 10
 	r := l.start()
 	r.catchUp()
-	_, release, err := r.Hold(t.Context())
+	reach, release, err := r.Hold(t.Context())
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reach(t.Context(), l.end()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 10 {
@@ -157,6 +160,34 @@ func TestHoldKeepsTheLink(t *testing.T) {
 	}
 	r.catchUp()
 	l.equal()
+}
+
+// TestHoldFollows: a stream that is not told where to stop goes on at a distance, and cannot stop behind where it is.
+func TestHoldFollows(t *testing.T) {
+	t.Parallel()
+	l := setup(t, `CREATE TABLE t (id int PRIMARY KEY)`)
+	r := l.start()
+	r.catchUp()
+	before := l.end()
+	reach, release, err := r.Hold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = release() }()
+	for i := range 5 {
+		l.source(fmt.Sprintf(`INSERT INTO t VALUES (%d)`, i))
+		r.catchUp()
+	}
+	l.equal()
+	if _, err := reach(t.Context(), before); err == nil {
+		t.Error("the stream is said to be where it was before")
+	}
+	if _, err := reach(t.Context(), l.end()); err != nil {
+		t.Error(err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestHoldEnds with its context, with the stream, and before another one begins.
