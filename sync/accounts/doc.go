@@ -16,6 +16,8 @@
 // transaction, else log_statement = all, or log_min_duration_statement where the query is slow, writes it there. Extensions
 // that record nested statements (pg_stat_statements with track = all, pgaudit) may still see it if the user cannot stop them.
 //
+// Describe tells what of roles should be the same on both sides, for comparisons.
+//
 // The package keeps no state, starts no goroutine and uses the sessions it is given, which must have the settings of package
 // endpoint. Its errors are about sessions that broke; what the destination refuses is a remark.
 package accounts

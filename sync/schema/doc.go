@@ -16,6 +16,9 @@
 //     changed, printed and read again; a statement that would come back differently is refused. Relations and columns
 //     that are renamed keep their old names inside queries, by aliases. The text of function bodies is left alone.
 //
+// For comparisons, Selection.Mirror turns a selection of the source into that of the destination, Entry.Identity names what an entry
+// makes, and CanonicalDefinition and Entry.Rights bring definitions and privileges into forms that do not depend on who wrote them.
+//
 // Entries and inventories speak of source names throughout; the names in the destination are in the fields called Target.
 //
 // The package executes nothing on the destination and owns no state but the parser, which the first rewritten statement loads: all its results are plain values which their reader must not
