@@ -81,14 +81,17 @@ func (j *job) fill(ctx context.Context, o *objects, plan *schema.Plan, snap *sna
 		j.tables.copied(u)
 		b.start(ctx, u)
 	}
+	f := newFlusher(j)
+	g.Go(func() error { return f.run(ctx) })
 	g.Go(func() error {
+		defer f.stop()
 		defer func() {
 			<-imported
 			snap.close(ctx)
 		}()
 		defer a.close(ctx)
 		defer b.copying.Store(false)
-		l := &loader{job: j, snap: snap, collisions: collisions, copied: func(u *unit) { b.start(ctx, u) }}
+		l := &loader{job: j, snap: snap, collisions: collisions, flusher: f, copied: func(u *unit) { b.start(ctx, u) }}
 		return l.run(ctx, loads)
 	})
 	return g.Wait()

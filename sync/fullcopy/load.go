@@ -38,6 +38,7 @@ type loader struct {
 	*job
 	snap       *snapshot
 	collisions *collisions
+	flusher    *flusher
 	copied     func(*unit) // called once for every unit whose rows are committed
 }
 
@@ -260,6 +261,7 @@ func (p *pair) copy(ctx context.Context, piece piece, target schema.Name, freeze
 				}
 			}
 			moved.add(n, rows)
+			p.flusher.add(n)
 			return nil
 		},
 	}

@@ -79,13 +79,13 @@ func preparedTransactions(ctx context.Context, e *env) (finding, error) {
 }
 
 // sessions is how many of them the task has open at most. On the source: copying, the anchor's, the slot's, pg_dump's, what
-// reads the structure and two that watch; on the destination: copying, indexes, the structure's and one that writes what has
-// become of it all, and after the copy one that applies, one that looks at standbys, and those that apply side by side.
+// reads the structure and two that watch; on the destination: copying, indexes, the structure's, one that reminds the
+// server of its log and one that writes what has become of it all, and after the copy one that applies, one that looks at standbys, and those that apply side by side.
 func (e *env) sessions(s *side) int {
 	if s == &e.src {
 		return e.in.CopyWorkers + 6
 	}
-	copying, applying := e.in.CopyWorkers+e.in.IndexWorkers+2, 2
+	copying, applying := e.in.CopyWorkers+e.in.IndexWorkers+3, 2
 	if e.in.Adopt {
 		copying = 0
 	}
