@@ -62,6 +62,10 @@ test-versions: deps ## Run the tests that need other PostgreSQL versions; fetche
 soak: deps ## Synchronize under load with faults at random; DURATION=10m SEED=
 	DURATION='$(or $(DURATION),10m)' SEED='$(SEED)' go run ./testenv/soak
 
+.PHONY: soak-compare
+soak-compare: deps ## Compare again and again under load, with differences and kills; RUNS=200 WRITERS=64 SEED=
+	RUNS='$(RUNS)' WRITERS='$(WRITERS)' SEED='$(SEED)' go run ./testenv/soakcompare
+
 .PHONY: bench-copy
 bench-copy: deps ## Measure a clone against other tools; SCALE=0.4 ROUNDS=3 ONLY=psql,native,pgsyncd
 	@command -v pgcopydb >/dev/null || [[ -n '$(ONLY)' ]] || $(MAKE) bench-deps

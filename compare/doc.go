@@ -3,8 +3,8 @@
 // # State
 //
 // Runs, their results per table and schedules are rows of the catalog; a run moves from queued to running to an end. Nothing
-// else is remembered, so a run that a crash interrupts is queued again at the next start and begins anew. A run never
-// changes either side.
+// else is remembered. A run that a crash interrupts is queued again at the next start; it keeps the tables that it has finished, and
+// compares the others at a later position. A run never changes either side.
 //
 // # What is compared
 //
@@ -18,9 +18,40 @@
 // its leaves are selected differently are they read one by one. A table that others inherit from is read without them. Several
 // tables that are one in the destination are compared as one: their figures add up. Of them VALUES takes the columns that all have.
 //
-// # Why a difference is real
+// # Why a result is exact
 //
-// A running task never stands still, and the two sides are read at different moments. Figures of VALUES that are equal prove
+// A running task never stands still, but a run reads both sides in one state of the source (frozen.go, slot.go), with this protocol:
+//
+//  1. The stream is held: from now on it stays a second behind, and remembers how far it went.
+//  2. A temporary slot is made that exports a snapshot. Its consistent point L is the end of a record of the WAL, and the snapshot
+//     shows exactly the transactions whose commit record starts before L. That is so because the slot's snapshot is made by following
+//     the WAL; a snapshot and a position that are read one after the other do not belong together, because transactions do not become
+//     visible in the order of their commit records. The slot waits for the transactions in progress, at most a minute. Nothing is
+//     ever decoded from it.
+//  3. The stream goes on to L and stops there. The destination then has the transactions whose commit record starts before L,
+//     and no others (package incremental says why). If it had gone further before L was known, all begins anew.
+//  4. Every connection to the destination begins a transaction, and reads the fence of the task's ledger in it: it must be the stream's, or
+//     another owner has been at work. Its snapshot shows what the stream has committed, since that was answered before.
+//  5. The stream is released. If it has not stood still from 3 to now, all begins anew.
+//  6. Every connection to the source begins a transaction with the slot's snapshot. Then the slot goes.
+//  7. A commit record comes before the commit: for a moment the transaction is in progress for others, who take its rows for those of
+//     an aborted one. So before any table is read, all transactions that the snapshot shows have to be out of the list of those
+//     in progress.
+//
+// The transactions are REPEATABLE READ, so what is read on them from then on is one state of both sides, however long that takes and whatever
+// goes on; if the task is paused or fails meanwhile, too. A difference in it is one. That state is not protected from what PostgreSQL does outside of
+// MVCC: a table that is truncated or rewritten after it reads as empty, and a new partition as what it holds. So each table is locked
+// (ACCESS SHARE) with its partitions while it is compared, and must then be in the file, and have the partitions, which the snapshot shows
+// (anchor.go); else the worker moves on to another moment. Locks last no longer than one table, and transactions little longer than a quarter
+// of an hour, or one table: what they see is kept by both servers, and whoever truncates a table waits for its comparison.
+// sync_compares.lsn is the latest L.
+//
+// After a crash nothing is left of all this: slots and transactions end with their sessions, and the hold with the daemon.
+//
+// # Why a difference is real without that
+//
+// Before version 10, on a standby, without a slot to spare or the right to make one, or while transactions stay in progress, there is no L. The
+// sides of a task that streams are then read at different moments. Figures of VALUES that are equal prove
 // the rows equal; figures that are not are believed only if nothing happened to the table between two moments that enclose
 // both readings. The first is when the stream's counters of the table are read; the second when they are read again after
 // the stream has passed what was the end of the source's WAL once both sides had been read. Take a row that only one
@@ -33,16 +64,34 @@
 //     transaction's locks, so the transaction held a write lock on the table at the first moment. If there was any such lock,
 //     the reading is repeated after those transactions have ended.
 //
-// If the counters moved, both sides are read again; a table that keeps moving is undecided, never different. So is every
-// difference while the task does not stream. Counts may be equal by chance while rows come and go; a remark says so.
+// If the counters moved, both sides are read again; a table that keeps moving is undecided, never different, and a remark says why there was no
+// L. So is every difference while the task does not stream: later changes of the source are missing then, and which these are nobody
+// knows. Counts may be equal by chance while rows come and go; a remark says so.
 //
 // Servers before 12 write floating point numbers as text in another way than later ones. Between such a pair a difference in a
 // table with values that enter the image as text is undecided.
 //
+// # Which rows differ
+//
+// A table that differs is read again, each side at one moment. Rows fall into buckets by the hash of their key's image; of every bucket
+// rows and hashes are added up; the rows of those that differ come, as hashes of key and image and the ctid, in the order of these hashes,
+// which is the same on both servers because they are numbers. Merging them takes no memory to speak of. Equal entries cancel
+// each other; of what is left of one key, a row of either side makes one that differs, and the rest is missing or extra. Nothing depends
+// on keys being unique, and in a table without one a row's image is its key. Only the rows that are to be listed are fetched, by their
+// ctid, each column with a hash of its own, which tells the columns that differ.
+//
+// # Pace
+//
+// At a limited pace rows come through a cursor, a twentieth of a second's worth at a time, and are added up here. The servers could not
+// sort at that pace, so entries of differing buckets are held in memory up to a bound, beyond which rows are not looked for and counts
+// are lower bounds. While the stream is further behind than max_delay nothing more is read; a statement that adds up a table is
+// cancelled then, and the table read in portions.
+//
 // # Goroutines
 //
 // Service.Run, two per run in progress (the run, and one that looks whether it was cancelled), and within a run one per
-// connection, which is two for a moment while both sides are read. All end with Run.
+// worker, which is two for a moment while both sides are read, one more for each statement that watches the stream's delay meanwhile, one that
+// merges, and one that waits for a slot. All end with Run.
 //
 // # Failure
 //

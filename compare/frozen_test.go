@@ -109,27 +109,25 @@ func TestFrozenBeforeItIsEmptied(t *testing.T) {
 	}
 }
 
-// TestFreezeWaitsForTransactions that a slot has to wait for, without holding the stream for so long.
+// TestFreezeWaitsForTransactions that a slot has to wait for.
 func TestFreezeWaitsForTransactions(t *testing.T) {
 	t.Parallel()
 	l, st := held(t, "CREATE TABLE t(id int)", func(*lab, int) error { return nil })
 	l.exec(l.s, "BEGIN; INSERT INTO t VALUES (1)")
-	held := st.onHold
-	ended := make(chan struct{})
-	st.onHold = func(ctx context.Context, n int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) {
-		reach, release, err := held(ctx, n)
-		if n > 1 {
-			return reach, release, err
+	defer l.serve()()
+	id := l.queue(catalog.CompareRun{Type: compare.TypeValues})
+	l.eventually("a slot waits", func() (waits bool) {
+		if err := l.s.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted
+			AND transactionid = pg_current_xact_id()::xid)`).Scan(&waits); err != nil {
+			t.Fatal(err)
 		}
-		return reach, func() error {
-			l.exec(l.s, "COMMIT")
-			l.exec(l.d, "INSERT INTO t VALUES (1)")
-			close(ended)
-			return release()
-		}, err
+		return waits
+	})
+	l.exec(l.d, "INSERT INTO t VALUES (1)")
+	l.exec(l.s, "COMMIT")
+	if run := l.await(id); run.LSN == "" || l.results(id)[table].Result != equal {
+		t.Errorf("%+v %+v", run, l.results(id))
 	}
-	l.expect(compare.TypeValues, equal, "")
-	<-ended
 	l.moments(st, 1)
 }
 

@@ -238,6 +238,7 @@ func (j *job) unfinished(ctx context.Context, pairs []pair) ([]pair, error) {
 
 // worker compares tables over one connection to each side. A table that fails does not end the run; a lost connection does.
 func (j *job) worker(ctx context.Context, s *sides, queue <-chan pair) error {
+	defer s.close(ctx)
 	for p := range queue {
 		result, err := j.table(ctx, s, p)
 		if err != nil {

@@ -53,6 +53,11 @@ func (j *job) table(ctx context.Context, s *sides, p pair) (catalog.CompareTable
 
 // round reads both sides once. It fills in the result and reports whether that is certain.
 func (j *job) round(ctx context.Context, s *sides, p pair, patient bool, result *catalog.CompareTable) (bool, error) {
+	if s.spoilt() {
+		if err := s.leave(ctx); err != nil {
+			return false, err
+		}
+	}
 	stream, still, err := j.standing(ctx)
 	if err != nil {
 		return false, err

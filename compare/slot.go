@@ -1,0 +1,124 @@
+package compare
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// slotPatience bounds the creation of a slot, which waits for the transactions in progress.
+	slotPatience = time.Minute
+	// settlePatience bounds the wait for transactions that have committed and are not visible yet.
+	settlePatience = 10 * time.Second
+)
+
+// export creates a slot that lives as long as the session, or until that executes something else. It returns the slot's position, and the
+// snapshot that shows exactly the transactions whose commit records start before it. The plugin has no part in that.
+func (j *job) export(ctx context.Context, sender *pgconn.PgConn, control *pgx.Conn) (pglogrepl.LSN, string, error) {
+	limit := strconv.FormatInt(slotPatience.Milliseconds(), 10)
+	if _, err := sender.Exec(ctx, "SET lock_timeout = "+limit).ReadAll(); err != nil { // for a server that loses its client
+		return 0, "", fmt.Errorf("create slot: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, slotPatience)
+	defer cancel()
+	name := fmt.Sprintf("pgsyncd_compare_%d_%d", j.run.ID, sender.PID())
+	type answer struct {
+		pglogrepl.CreateReplicationSlotResult
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		slot, err := pglogrepl.CreateReplicationSlot(limited, sender, name, "pgoutput", pglogrepl.CreateReplicationSlotOptions{
+			Temporary: true, SnapshotAction: "EXPORT_SNAPSHOT",
+		})
+		answered <- answer{slot, err}
+	}()
+	blockers := ""
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case a := <-answered:
+			if a.err == nil {
+				lsn, err := pglogrepl.ParseLSN(a.ConsistentPoint)
+				return lsn, a.SnapshotName, err
+			}
+			return 0, "", j.unslotted(ctx, limited, sender, control, a.err, blockers)
+		case <-tick.C:
+			if names, err := blockersOf(ctx, control, sender.PID()); err == nil && names != "" {
+				blockers = names
+			}
+		}
+	}
+}
+
+// unslotted says why there is no slot. A walsender that waits does not notice that its client has gone, so it is ended by name.
+func (j *job) unslotted(ctx, limited context.Context, sender *pgconn.PgConn, control *pgx.Conn, cause error, blockers string) error {
+	expired := limited.Err() != nil || endpoint.SQLState(cause) == "55P03"
+	if expired {
+		after, end := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
+		defer end()
+		if _, err := control.Exec(after, "SELECT pg_catalog.pg_terminate_backend($1)", int32(sender.PID())); err != nil {
+			return fmt.Errorf("end the session that creates a slot: %w", err)
+		}
+	}
+	if ctx.Err() != nil || !expired {
+		return obstruct(ctx, "create slot", cause)
+	}
+	return &obstacle{why: "transactions are in progress for long: " + blockers}
+}
+
+// blockersOf names the transactions that a session waits for. Everybody may read pg_locks; prepared ones have no session.
+func blockersOf(ctx context.Context, conn *pgx.Conn, pid uint32) (names string, err error) {
+	err = conn.QueryRow(ctx, `SELECT coalesce(pg_catalog.string_agg(DISTINCT coalesce('session ' || h.pid, 'a prepared transaction'), ', '), '')
+		FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.locktype = 'transactionid' AND h.transactionid = w.transactionid AND h.granted
+		WHERE w.pid = $1 AND w.locktype = 'transactionid' AND NOT w.granted`, int32(pid)).Scan(&names) //nolint:gosec // a process id
+	return names, err
+}
+
+// settled waits until no transaction that the snapshot of conn shows is in progress. In the WAL, which a slot's snapshot follows, a
+// transaction has committed before it is marked so; until then others take its rows for those of an aborted one. What is in progress now is
+// asked of sender, whose snapshot has served its purpose.
+func settled(ctx context.Context, conn *pgx.Conn, sender *pgconn.PgConn) error {
+	version, err := schema.ServerVersion(ctx, conn)
+	if err != nil {
+		return err
+	}
+	current, xip, visible, kind := "pg_current_snapshot", "pg_snapshot_xip", "pg_visible_in_snapshot", "pg_snapshot"
+	if version < 130000 {
+		current, xip, visible, kind = "txid_current_snapshot", "txid_snapshot_xip", "txid_visible_in_snapshot", "txid_snapshot"
+	}
+	var shown string
+	if err := conn.QueryRow(ctx, "SELECT pg_catalog."+current+"()::text").Scan(&shown); err != nil {
+		return fmt.Errorf("read the imported snapshot: %w", err)
+	}
+	sql := fmt.Sprintf("SELECT count(*) FROM pg_catalog.%s(pg_catalog.%s()) AS x (id) WHERE pg_catalog.%s(x.id, %s::pg_catalog.%s)",
+		xip, current, visible, schema.Literal(shown), kind)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(settlePatience); ; {
+		results, err := sender.Exec(ctx, sql).ReadAll()
+		switch {
+		case err != nil:
+			return err
+		case len(results) == 1 && len(results[0].Rows) == 1 && string(results[0].Rows[0][0]) == "0":
+			return nil
+		case time.Now().After(deadline):
+			return &obstacle{why: "transactions have committed and wait for a synchronous standby"}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
