@@ -8,7 +8,8 @@ import (
 )
 
 // stableTypes are the built-in types whose binary form has never changed and refers to no OID, setting or encoding other than
-// client_encoding. xml (which announces an encoding of its own), the reg* types and the snapshot types are left to the text form.
+// client_encoding. xml (which announces an encoding of its own), tsquery (whose receive function refuses an empty one), the reg*
+// types and the snapshot types are left to the text form.
 var stableTypes = map[uint32]bool{
 	pgtype.BoolOID: true, pgtype.ByteaOID: true, pgtype.QCharOID: true, pgtype.NameOID: true,
 	pgtype.Int2OID: true, pgtype.Int4OID: true, pgtype.Int8OID: true, pgtype.OIDOID: true,
@@ -18,7 +19,7 @@ var stableTypes = map[uint32]bool{
 	pgtype.PointOID: true, pgtype.LsegOID: true, pgtype.PathOID: true, pgtype.BoxOID: true,
 	pgtype.PolygonOID: true, pgtype.LineOID: true, pgtype.CircleOID: true,
 	pgtype.InetOID: true, pgtype.CIDROID: true, pgtype.MacaddrOID: true, pgtype.Macaddr8OID: true,
-	pgtype.BitOID: true, pgtype.VarbitOID: true, pgtype.TSVectorOID: true, 3615: true, // tsquery
+	pgtype.BitOID: true, pgtype.VarbitOID: true, pgtype.TSVectorOID: true,
 	3220:                true, // pg_lsn
 	pgtype.Int4rangeOID: true, pgtype.NumrangeOID: true, pgtype.Int8rangeOID: true, pgtype.DaterangeOID: true,
 	pgtype.Int4multirangeOID: true, pgtype.NummultirangeOID: true, pgtype.Int8multirangeOID: true,
