@@ -68,7 +68,7 @@ func (f *flusher) run(ctx context.Context) error {
 			if ctx.Err() == nil {
 				f.log.Debug("the destination is not reminded of its log", "error", err)
 			}
-			return nil //nolint:nilerr // see above
+			return nil
 		}
 	}
 }
