@@ -13,6 +13,7 @@ import (
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -36,6 +37,13 @@ const (
 	outcomeBusy    = "not repaired: a transaction that was changing the table in the source had not ended"
 )
 
+// Versions are noted when the stream is near the end of the source's WAL, so that little happens between the two looks at a row: it has
+// caught up within nearBy, or it is tried no longer.
+const (
+	nearBy          = 200 * time.Millisecond
+	catchUpPatience = 10 * time.Second
+)
+
 // lockPatience bounds the wait for rows that others have locked in the destination.
 const lockPatience = 10 * time.Second
 
@@ -57,7 +65,7 @@ type repair struct {
 // A row is written only if it differs at a known position of the source, whatever happens meanwhile:
 //
 //   - At first, the versions (ctid and xmin) of every reported row are noted, in the destination, then in the source.
-//   - Then the stream brings the destination up to the end of the source's WAL and stands still. The transaction locks the task's row in
+//   - Then the stream brings the destination up to what is now the end of the source's WAL and stands still. The transaction locks the task's row in
 //     the ledger, which no transaction of the stream can commit without: from now on the destination holds exactly the commits before
 //     some position that is not before that end.
 //   - Transactions that may be in the WAL before that position, but are not visible yet, hold a lock on the table; they are waited for.
@@ -146,33 +154,72 @@ func (r *repair) all(ctx context.Context) error {
 	if err := r.collect(ctx); err != nil || len(r.units) == 0 {
 		return err
 	}
-	for _, u := range r.units {
-		if err := u.note(ctx); err != nil {
-			return err
-		}
-	}
 	if r.stream == nil {
 		r.outcome.Notes = append(r.outcome.Notes, "the task has ended: rows are compared with what the source has now")
+		if err := r.note(ctx); err != nil {
+			return err
+		}
 		return r.transact(ctx, nil)
 	}
-	reach, release, err := r.stream.Hold(ctx)
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := r.note(ctx); err != nil {
+		return err
+	}
+	fence, release, err := r.standStill(ctx)
 	if err != nil {
 		return r.unsteady(ctx, err)
 	}
 	defer func() { _ = release() }() // the ledger's lock is what counts
-	end, err := schema.WALEnd(ctx, r.sides.source)
-	if err != nil {
-		return err
-	}
-	fence, err := reach(ctx, end)
-	if err != nil {
-		return r.unsteady(ctx, err)
-	}
 	err = r.transact(ctx, &fence)
 	if errors.Is(err, ledger.ErrFenced) {
 		return r.unsteady(ctx, errors.New("the stream was started anew"))
 	}
 	return err
+}
+
+// catchUp waits until the stream is near the end of the source's WAL, but not for ever.
+func (r *repair) catchUp(ctx context.Context) error {
+	for begun, took := time.Now(), nearBy; took >= nearBy && time.Since(begun) < catchUpPatience; {
+		last := time.Now()
+		if _, err := r.follow(ctx, r.stream, r.sides.source, catchUpPatience); err != nil {
+			return err
+		}
+		took = time.Since(last)
+	}
+	return nil
+}
+
+// standStill brings the destination up to the end of the source's WAL and keeps the stream there until release is called. It returns
+// the fence of the task's row in the ledger.
+func (r *repair) standStill(ctx context.Context) (fence int64, release func() error, err error) {
+	const attempts = 3 // the stream goes on where it takes long to learn of the end of the WAL
+	for range attempts {
+		var reach func(context.Context, pglogrepl.LSN) (int64, error)
+		if reach, release, err = r.stream.Hold(ctx); err != nil {
+			return 0, nil, err
+		}
+		var end pglogrepl.LSN
+		if end, err = schema.WALEnd(ctx, r.sides.source); err == nil {
+			fence, err = reach(ctx, end)
+		}
+		if err == nil {
+			return fence, release, nil
+		}
+		_ = release()
+	}
+	return 0, nil, err
+}
+
+// note notes the versions of all reported rows.
+func (r *repair) note(ctx context.Context) error {
+	for _, u := range r.units {
+		if err := u.note(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unsteady is that the stream did not stand still.
