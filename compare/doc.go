@@ -26,7 +26,7 @@
 //  2. A temporary slot is made that exports a snapshot. Its consistent point L is the end of a record of the WAL, and the snapshot
 //     shows exactly the transactions whose commit record starts before L. That is so because the slot's snapshot is made by following
 //     the WAL; a snapshot and a position that are read one after the other do not belong together, because transactions do not become
-//     visible in the order of their commit records. The slot waits for the transactions in progress, at most a minute. Nothing is
+//     visible in the order of their commit records. The slot waits for the transactions in progress, at most three minutes. Nothing is
 //     ever decoded from it.
 //  3. The stream goes on to L and stops there. The destination then has the transactions whose commit record starts before L,
 //     and no others (package incremental says why). If it had gone further before L was known, all begins anew.

@@ -16,7 +16,7 @@ import (
 
 const (
 	// slotPatience bounds the creation of a slot, which waits for the transactions in progress.
-	slotPatience = time.Minute
+	slotPatience = 3 * time.Minute
 	// settlePatience bounds the wait for transactions that have committed and are not visible yet.
 	settlePatience = 10 * time.Second
 )
@@ -52,7 +52,14 @@ func (j *job) export(ctx context.Context, sender *pgconn.PgConn, control *pgx.Co
 				lsn, err := pglogrepl.ParseLSN(a.ConsistentPoint)
 				return lsn, a.SnapshotName, err
 			}
-			return 0, "", j.unslotted(ctx, limited, sender, control, a.err, blockers)
+			expired := limited.Err() != nil || endpoint.SQLState(a.err) == "55P03"
+			if expired {
+				a.err = &obstacle{why: "transactions are in progress for long: " + blockers}
+				if err := terminate(ctx, control, sender.PID()); err != nil {
+					return 0, "", err
+				}
+			}
+			return 0, "", obstruct(ctx, "create slot", a.err)
 		case <-tick.C:
 			if names, err := blockersOf(ctx, control, sender.PID()); err == nil && names != "" {
 				blockers = names
@@ -61,27 +68,21 @@ func (j *job) export(ctx context.Context, sender *pgconn.PgConn, control *pgx.Co
 	}
 }
 
-// unslotted says why there is no slot. A walsender that waits does not notice that its client has gone, so it is ended by name.
-func (j *job) unslotted(ctx, limited context.Context, sender *pgconn.PgConn, control *pgx.Conn, cause error, blockers string) error {
-	expired := limited.Err() != nil || endpoint.SQLState(cause) == "55P03"
-	if expired {
-		after, end := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
-		defer end()
-		if _, err := control.Exec(after, "SELECT pg_catalog.pg_terminate_backend($1)", int32(sender.PID())); err != nil {
-			return fmt.Errorf("end the session that creates a slot: %w", err)
-		}
+// terminate ends a walsender that may be waiting: it does not notice that its client has gone.
+func terminate(ctx context.Context, control *pgx.Conn, pid uint32) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
+	defer cancel()
+	if _, err := control.Exec(ctx, "SELECT pg_catalog.pg_terminate_backend($1)", int32(pid)); err != nil {
+		return fmt.Errorf("end the session that creates a slot: %w", err)
 	}
-	if ctx.Err() != nil || !expired {
-		return obstruct(ctx, "create slot", cause)
-	}
-	return &obstacle{why: "transactions are in progress for long: " + blockers}
+	return nil
 }
 
 // blockersOf names the transactions that a session waits for. Everybody may read pg_locks; prepared ones have no session.
 func blockersOf(ctx context.Context, conn *pgx.Conn, pid uint32) (names string, err error) {
 	err = conn.QueryRow(ctx, `SELECT coalesce(pg_catalog.string_agg(DISTINCT coalesce('session ' || h.pid, 'a prepared transaction'), ', '), '')
 		FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.locktype = 'transactionid' AND h.transactionid = w.transactionid AND h.granted
-		WHERE w.pid = $1 AND w.locktype = 'transactionid' AND NOT w.granted`, int32(pid)).Scan(&names) //nolint:gosec // a process id
+		WHERE w.pid = $1 AND w.locktype = 'transactionid' AND NOT w.granted`, int32(pid)).Scan(&names)
 	return names, err
 }
 

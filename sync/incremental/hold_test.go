@@ -19,16 +19,18 @@ const holdTables = `CREATE TABLE t (id int PRIMARY KEY, n int, pad text); CREATE
 // write commits transactions of every size until ctx ends, and is never far ahead of the stream.
 func (l *lab) write(ctx context.Context, r *running, conn *pgx.Conn, writer int) error {
 	random := rand.New(rand.NewPCG(uint64(writer), 1)) //nolint:gosec // a test's load
-	var before, now string
+	var before pglogrepl.LSN
 	for i := 0; ctx.Err() == nil; i++ {
 		if i%20 == 0 {
-			if err := conn.QueryRow(context.WithoutCancel(ctx), `SELECT pg_current_wal_lsn()::text`).Scan(&now); err != nil {
+			_ = r.WaitApplied(ctx, before) // or the end of ctx
+			var now string
+			err := conn.QueryRow(context.WithoutCancel(ctx), `SELECT pg_current_wal_lsn()::text`).Scan(&now)
+			if err == nil {
+				before, err = pglogrepl.ParseLSN(now)
+			}
+			if err != nil {
 				return err
 			}
-			if at, err := pglogrepl.ParseLSN(before); err == nil && r.WaitApplied(ctx, at) != nil {
-				return nil
-			}
-			before = now
 		}
 		sql := fmt.Sprintf(`BEGIN; UPDATE t SET n = n + 1, pad = repeat('x', %d) WHERE id = %d; INSERT INTO log VALUES (%d, 'w%d');
 			DELETE FROM log WHERE ctid = (SELECT ctid FROM log WHERE v = 'w%d' LIMIT 1 FOR UPDATE SKIP LOCKED); COMMIT`,

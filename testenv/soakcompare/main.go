@@ -84,7 +84,7 @@ func run(ctx context.Context) (err error) {
 	go func() {
 		n, err := shop.Write(writing, shop.Load{
 			ConnString: s.source.ConnString("shop"), Units: 1, Writers: s.writers, Seed: s.seed,
-			Pause: time.Duration(s.writers) * 2 * time.Millisecond, Truncate: true,
+			Pause: time.Duration(s.writers) * 5 * time.Millisecond, Truncate: true,
 		})
 		s.say("%d transactions written", n)
 		written <- err
