@@ -209,3 +209,21 @@ func TestPacedRows(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsThatCannotBeSorted: that a server has no room to sort does not make the table less different, nor disturbs the others.
+func TestRowsThatCannotBeSorted(t *testing.T) {
+	t.Parallel()
+	l := setup(t)
+	l.both("CREATE TABLE t(id int PRIMARY KEY, v int); CREATE TABLE u(id int); INSERT INTO t SELECT i, i FROM generate_series(1, 50000) AS i")
+	l.exec(l.d, "UPDATE t SET v = 0 WHERE id = 7")
+	for _, set := range []string{"temp_file_limit = 64", "work_mem = 64"} {
+		l.exec(l.d, "DO $do$ BEGIN EXECUTE format('ALTER DATABASE %I SET ', current_database()) || $$"+set+"$$; END $do$")
+	}
+	results := l.compare(compare.TypeValues)
+	if r := results[table]; r.Result != different || !strings.Contains(r.Remarks, "its differing rows are not known") || !strings.Contains(r.Remarks, "temp_file_limit") {
+		t.Errorf("%+v", r)
+	}
+	if r := results[`"public"."u"`]; r.Result != equal {
+		t.Errorf("%+v", r)
+	}
+}
