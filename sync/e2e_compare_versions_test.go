@@ -56,6 +56,7 @@ func TestVersionsCompared(t *testing.T) {
 				if err := everything.Create(t.Context(), l.s); err != nil {
 					t.Fatal(err)
 				}
+				l.source("ALTER TABLE tab.pointing DROP CONSTRAINT f_text") // 18 wants one collation on both sides
 			}
 			l.create(test.clauses + " MODE FULL START NOW CONFIRM ALL")
 			l.reach("completed")

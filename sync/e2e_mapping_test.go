@@ -32,6 +32,7 @@ func TestMappedTask(t *testing.T) {
 		`view|eu.big|"Shop".big`, "constraint|", "index|")
 	l.want("tables", l.sql("SELECT source_schema, source_table, destination_schema, destination_table, state, rows_copied, inserts FROM sync_tables WHERE task = '%[1]s' ORDER BY 2"),
 		"eu|items|Shop|items|synchronizing|10|0\neu|orders|Shop|sales|synchronizing|20|1")
+	l.objectsEqual()
 	l.sql("STOP SYNC TASK %[1]s")
 	l.reach("completed")
 	l.want("sequences", l.one(l.d, `SELECT nextval(pg_get_serial_sequence('"Shop".sales', 'id')), nextval(pg_get_serial_sequence('"Shop".items', 'n'))`), "122|111")
@@ -62,6 +63,7 @@ func TestTablesIntoOne(t *testing.T) {
 	l.create(`MODE FULL FOR (TABLE eu.orders AS shop.orders, TABLE us.orders AS shop.orders)`)
 	l.sql("START SYNC TASK %[1]s CONFIRM ALL")
 	l.reach("completed")
+	l.objectsEqual()
 	l.want("rows", l.one(l.d, "SELECT count(*), count(DISTINCT id) FROM shop.orders"), "40|40")
 	l.want("ignored", l.sql("SELECT sum(rows_copied), sum(rows_ignored) FROM sync_tables WHERE task = '%[1]s'"), "40|6")
 }

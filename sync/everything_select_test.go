@@ -18,6 +18,7 @@ func (l *lab) prepare() {
 	l.create("MODE FULL FOR (SCHEMA typ, SCHEMA fun) START NOW CONFIRM ALL")
 	l.reach("completed")
 	l.want("left out of whole schemas", l.objects(), "")
+	l.objectsEqual()
 	l.sql("DROP SYNC TASK %[1]s")
 }
 
@@ -39,6 +40,7 @@ func TestEverythingTableByTable(t *testing.T) {
 		START NOW CONFIRM ALL`)
 	l.reach("completed")
 	golden(t, "everything-tables.txt", l.objects())
+	l.objectsEqual()
 	l.want("relations", l.one(l.d, "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text IN ('tab', 'part') AND relkind IN ('r', 'p')"),
 		l.one(l.s, "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text IN ('tab', 'part') AND relkind IN ('r', 'p')"))
 	l.want("others", l.one(l.d, "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'view'::regnamespace AND relkind IN ('v', 'm')"), "clustered first next")
@@ -60,6 +62,7 @@ func TestEverythingIntoOneSchema(t *testing.T) {
 	l.create(task)
 	l.reach("completed")
 	l.want("missing", l.objects(), "")
+	l.objectsEqual()
 	l.want("schemas", l.one(l.d, "SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'"), "one")
 	const objects = `SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'S', 'i', 'I') AND relnamespace <> 'pg_toast'::regnamespace), (SELECT count(*) FROM pg_proc WHERE oid >= 16384),
 		(SELECT count(*) FROM pg_type WHERE oid >= 16384), (SELECT count(*) FROM pg_constraint WHERE oid >= 16384), (SELECT count(*) FROM pg_trigger WHERE oid >= 16384), (SELECT count(*) FROM pg_rewrite WHERE oid >= 16384)`

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,13 @@ func (p *planner) tableOf(e *Entry) Name {
 	}
 	if part, ok := p.inv.parts[catalogID{e.ClassOID, e.OID}]; ok {
 		return p.inv.relations[part.relation].name()
+	}
+	if e.Desc == "DEFAULT" && e.OID == 0 { // NULL in place of a default that would be inherited, which no catalog has
+		for _, id := range e.Depends {
+			if d := p.byID[id]; d != nil && d.Desc == "TABLE" && strings.HasPrefix(e.Tag, d.Tag+" ") {
+				return Name{d.Namespace, d.Tag}
+			}
+		}
 	}
 	return Name{}
 }
@@ -118,7 +126,7 @@ func (p *planner) judgePart(e *Entry, rel relation) (v verdict, decided bool) {
 		return verdict{reason: fmt.Sprintf("the referenced table %s is not selected", p.inv.relations[part.references].name())}, true
 	case e.Desc == "FK CONSTRAINT" && p.tables[part.references].Filter != "":
 		return verdict{reason: fmt.Sprintf("a filter leaves out rows of the referenced table %s", p.inv.relations[part.references].name())}, true
-	case e.Desc == "DEFAULT" && t.column(part.name) == nil:
+	case e.Desc == "DEFAULT" && t.column(cmp.Or(part.name, strings.TrimPrefix(e.Tag, t.Name.Name+" "))) == nil:
 		return verdict{}, true
 	}
 	if s := p.sequences[rel.OID]; s != nil && s.OwnedBy != nil {
