@@ -8,6 +8,7 @@ import (
 	"pgsyncd/catalog"
 	"pgsyncd/compare"
 	"pgsyncd/sync/ledger"
+	"pgsyncd/testenv"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -17,7 +18,14 @@ import (
 // after the n-th hold that reached its position; others wait for transactions of other tests.
 func held(t *testing.T, ddl string, released func(l *lab, n int) error) (*lab, *stream) {
 	t.Helper()
-	l, st := live(t)
+	src, dst := testenv.SharedPair(t)
+	return heldOn(t, src, dst, ddl, released)
+}
+
+func heldOn(t *testing.T, src, dst *testenv.Cluster, ddl string, released func(l *lab, n int) error) (*lab, *stream) {
+	t.Helper()
+	l, st := setupOn(t, src, dst, incremental...), &stream{}
+	l.streams.set(st)
 	l.both(ddl)
 	if err := ledger.Begin(t.Context(), l.d, ledger.Position{Task: l.task.ID, Slot: "s", SystemID: "1", Timeline: 1, LSN: 1}); err != nil {
 		t.Fatal(err)

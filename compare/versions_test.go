@@ -48,3 +48,38 @@ func TestVersionsRows(t *testing.T) {
 		})
 	}
 }
+
+// TestVersionsFrozen reads both sides at one position, whatever the servers' versions.
+func TestVersionsFrozen(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ source, destination, why string }{
+		{"10", "9.6", ""}, {"12", "18", ""}, {"13", "10", ""}, {"18", "13", ""}, {"9.6", "18", "no temporary slots"},
+	} {
+		t.Run(c.source+" to "+c.destination, func(t *testing.T) {
+			t.Parallel()
+			src, dst := testenv.Start(t, testenv.Config{Version: c.source}), testenv.Start(t, testenv.Config{Version: c.destination})
+			l, st := heldOn(t, src, dst, "CREATE TABLE t(id int); INSERT INTO t VALUES (1); CREATE TABLE other(id int)", func(l *lab, n int) error {
+				switch n {
+				case 1:
+					l.exec(l.s, "INSERT INTO t VALUES (2)")
+					l.exec(l.d, "INSERT INTO t VALUES (3), (4); TRUNCATE other")
+				case 2:
+					l.exec(l.s, "TRUNCATE other")
+				}
+				return nil
+			})
+			l.both("INSERT INTO other VALUES (7)")
+			if c.why != "" {
+				l.exec(l.s, "INSERT INTO t VALUES (2)")
+				st.onWait = func(int) error { st.count("t"); return nil }
+				l.expect(compare.TypeValues, undecided, c.why)
+				return
+			}
+			results := l.compare(compare.TypeValues, table, `"public"."other"`)
+			if results[table].Result != equal || results[`"public"."other"`].Result != equal {
+				t.Errorf("%+v", results)
+			}
+			l.moments(st, 3)
+		})
+	}
+}

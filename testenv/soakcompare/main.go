@@ -55,6 +55,7 @@ type soak struct {
 	daemon              *testenv.Daemon
 	started             time.Time
 	killed              int
+	apart               int // comparisons that could not read both sides at one position
 }
 
 func (s *soak) say(format string, args ...any) {
