@@ -39,7 +39,7 @@ func TestComparisonUnderLoad(t *testing.T) {
 	}
 	equal := 0
 	for round := range 6 {
-		kind := []string{"VALUES", "ROWS"}[round%2]
+		kind := []string{"VALUES", "ROWS", "VALUES WITH (max_rows_per_second = 100000, max_mb_per_second = 100)"}[round%3]
 		for table, result := range compareNow(t, d, kind) {
 			switch {
 			case strings.HasPrefix(result, "equal"):
@@ -55,6 +55,10 @@ func TestComparisonUnderLoad(t *testing.T) {
 	dst.Exec(t, destination, "UPDATE quiet SET v = 'Q' WHERE id = 7")
 	if got := compareNow(t, d, "VALUES")["quiet"]; !strings.HasPrefix(got, "different|100|100") {
 		t.Errorf("the planted difference: %s", got)
+	}
+	if got, want := d.PSQL(t, `SELECT key, kind, columns, source_row, destination_row FROM sync_compare_rows
+		WHERE task = 'compared' AND "table" = '"public"."quiet"'`), `{"id": "7"}|different|{v}|{"v": "q", "id": "7"}|{"v": "Q", "id": "7"}`; got != want {
+		t.Errorf("its row: %s, want %s", got, want)
 	}
 	stop()
 	if err := writers.Wait(); err != nil {
