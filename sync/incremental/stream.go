@@ -92,11 +92,11 @@ func (s *Stream) run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer others.close(ctx)
+	defer s.serve(src.queue, dst.position.Fence)()
 	s.progress.update(func(p *Progress) {
 		p.Received, p.Applied, p.Confirmed = dst.position.LSN, dst.position.LSN, dst.position.LSN
 	})
 	a := newApplier(s, dst, src, copied)
-	defer s.serve(src.queue, dst.position.Fence)()
 	g, running := group.WithContext(ctx)
 	g.Go(func() error { return src.feed(running) })
 	g.Go(func() error { return src.heartbeat(running, cfg, s.kick, s.progress) })
