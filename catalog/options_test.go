@@ -163,3 +163,14 @@ func TestFormatDuration(t *testing.T) {
 		}
 	}
 }
+
+// TestZoneNames: what is stored of a zone means the same elsewhere.
+func TestZoneNames(t *testing.T) {
+	t.Parallel()
+	if name := Zone("Europe/Berlin").Name(); name != "Europe/Berlin" {
+		t.Error(name)
+	}
+	if name := Zone("").Name(); name == "Local" || name != "" && CheckTimeZone(name) != nil {
+		t.Errorf("the daemon's zone is called %q", name)
+	}
+}

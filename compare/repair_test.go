@@ -1,6 +1,7 @@
 package compare_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -8,7 +9,10 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/compare"
+	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
+
+	"github.com/jackc/pglogrepl"
 )
 
 // values runs a comparison of values to its end.
@@ -314,6 +318,64 @@ func (l *lab) finished() int64 {
 		l.Fatal(err)
 	}
 	return id
+}
+
+// TestRepairOfMovingRows: what changes on either side between the two looks is left alone, and so is everything when the stream is
+// not the one that stands still.
+func TestRepairOfMovingRows(t *testing.T) {
+	t.Parallel()
+	l, st := live(t)
+	l.both("CREATE TABLE t(id int PRIMARY KEY, v text); CREATE TABLE bag(v text)")
+	l.exec(l.s, "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (6, 'f'); INSERT INTO bag VALUES ('x'), ('y')")
+	l.exec(l.d, "INSERT INTO t VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'x'), (5, 'x'); INSERT INTO bag VALUES ('z')")
+	if err := ledger.Begin(t.Context(), l.d, ledger.Position{Task: l.task.ID, Fence: 3, Slot: "s", SystemID: "1", Timeline: 1}); err != nil {
+		t.Fatal(err)
+	}
+	run := l.values(nil)
+	fence, released := int64(3), 0
+	st.onHold = func(context.Context, int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) {
+		l.exec(l.s, "UPDATE t SET v = v WHERE id = 1; INSERT INTO t VALUES (4, 'late'); INSERT INTO bag VALUES ('x')")
+		l.exec(l.d, "UPDATE t SET v = v WHERE id = 2; INSERT INTO t VALUES (6, 'late')")
+		reach := func(context.Context, pglogrepl.LSN) (int64, error) { return fence, nil }
+		return reach, func() error { released++; return nil }, nil
+	}
+	got := map[string]string{}
+	for _, row := range l.repair(run.ID, false).Rows {
+		name := row.SourceTable
+		for _, values := range []map[string]*string{row.Key, row.After, row.Before} {
+			for _, v := range values {
+				name += " " + *v
+				break
+			}
+			if values != nil {
+				break
+			}
+		}
+		got[name] += row.Outcome
+	}
+	const moved = "not repaired: the row was changed meanwhile"
+	for id, want := range map[string]string{"1": moved, "2": moved, "3": "repaired", "4": moved, "5": "repaired", "6": moved} {
+		if got[`"public"."t" `+id] != want {
+			t.Errorf("%s: %q, want %q", id, got[`"public"."t" `+id], want)
+		}
+	}
+	var rows string
+	if err := l.d.QueryRow(t.Context(), "SELECT string_agg(id || v, ' ' ORDER BY id) FROM t").Scan(&rows); err != nil || rows != "1x 2x 3c 4x 6late" {
+		t.Errorf("%s %v", rows, err)
+	}
+	if err := l.d.QueryRow(t.Context(), "SELECT string_agg(v, ' ' ORDER BY v) FROM bag").Scan(&rows); err != nil || rows != "y" {
+		t.Errorf("bag: %s %v", rows, err)
+	}
+	if released != 1 {
+		t.Errorf("the stream was released %d times", released)
+	}
+	st.onHold = func(context.Context, int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) {
+		reach := func(context.Context, pglogrepl.LSN) (int64, error) { return fence - 1, nil }
+		return reach, func() error { return nil }, nil
+	}
+	if _, err := l.service.Repair(t.Context(), run.ID, "somebody", false); err == nil || !strings.Contains(err.Error(), "cannot be repaired now") {
+		t.Errorf("another owner's stream: %v", err)
+	}
 }
 
 // TestRepairOfDeferrableConstraints: for replicas PostgreSQL does not check them, so that a repair has to.
