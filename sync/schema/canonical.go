@@ -122,6 +122,8 @@ func rangeName(n *pq.Node) string {
 		return r.RangeSubselect.Alias.GetAliasname()
 	case *pq.Node_RangeFunction:
 		return r.RangeFunction.Alias.GetAliasname()
+	case *pq.Node_RangeTableFunc:
+		return r.RangeTableFunc.Alias.GetAliasname()
 	}
 	return ""
 }
@@ -165,6 +167,10 @@ func (c canonizer) visit(msg protoreflect.Message) {
 		}
 	case *pq.FuncCall:
 		canonicalCall(n)
+	case *pq.TypeName: // a type's name may be a word of the grammar in one version only
+		if len(n.Names) == 2 && n.Names[0].GetString_().GetSval() == "pg_catalog" {
+			n.Names = n.Names[1:]
+		}
 	case *pq.RangeVar:
 		if n.Alias != nil && n.Alias.Aliasname == n.Relname && len(n.Alias.Colnames) == 0 {
 			n.Alias = nil
@@ -301,7 +307,22 @@ func (c canonizer) table(n *pq.CreateStmt) {
 	}
 	if len(n.InhRelations) > 0 {
 		sorted(columns)
+	} else {
+		for _, column := range columns {
+			withoutNullDefault(column.GetColumnDef())
+		}
 	}
 	sorted(constraints)
 	n.TableElts = append(columns, constraints...)
+}
+
+// withoutNullDefault drops a default of NULL, which says no more than none where nothing is inherited; servers remember it for some partitions.
+func withoutNullDefault(column *pq.ColumnDef) {
+	if column == nil {
+		return
+	}
+	column.Constraints = slices.DeleteFunc(column.Constraints, func(n *pq.Node) bool {
+		c := n.GetConstraint()
+		return c.GetContype() == pq.ConstrType_CONSTR_DEFAULT && c.RawExpr.GetAConst().GetIsnull()
+	})
 }
