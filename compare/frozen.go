@@ -53,9 +53,18 @@ func obstruct(ctx context.Context, step string, err error) error {
 
 // freezer remembers whether freezing makes sense. The run's workers share it.
 type freezer struct {
-	mu  sync.Mutex
-	why string    // the last obstacle; empty: there was none
-	not time.Time // to be tried before
+	mu     sync.Mutex
+	why    string    // the last obstacle; empty: there was none
+	not    time.Time // to be tried before
+	failed bool      // the last attempt
+}
+
+// patience is how long a slot is waited for. The caller holds the lock.
+func (f *freezer) patience() time.Duration {
+	if f.failed {
+		return slotImpatience
+	}
+	return slotPatience
 }
 
 // obstacle is why the sides could not be frozen; empty if they could.
@@ -119,7 +128,7 @@ func (j *job) meetAt(ctx context.Context, st Stream, sender *pgconn.PgConn, cont
 			err = passing(obstruct(ctx, "hold the stream", moved))
 		}
 	}()
-	if lsn, snapshot, err = j.export(ctx, sender, control); err != nil {
+	if lsn, snapshot, err = j.export(ctx, sender, control, j.freezer.patience()); err != nil {
 		return 0, "", err
 	}
 	fence, err := reach(ctx, lsn)
@@ -200,7 +209,7 @@ func (j *job) meet(ctx context.Context, st Stream, all ...*sides) error {
 		began := time.Now()
 		lsn, err := j.freeze(ctx, st, all...)
 		if err == nil {
-			f.why = ""
+			f.why, f.failed = "", false
 			j.cfg.Logger.Info("both sides are read at one position", "run", j.run.ID, "lsn", lsn.String(), "took", time.Since(began))
 			return j.cfg.Catalog.UpdateCompare(ctx, j.done.reached(lsn))
 		}
@@ -211,7 +220,7 @@ func (j *job) meet(ctx context.Context, st Stream, all ...*sides) error {
 		if o.passing && attempt < freezeAttempts {
 			continue
 		}
-		f.why, f.not = o.why, time.Now().Add(freezeAgain)
+		f.why, f.not, f.failed = o.why, time.Now().Add(freezeAgain), true
 		j.cfg.Logger.Info("the sides are not read at one position", "run", j.run.ID, "cause", o.why)
 		return nil
 	}

@@ -15,20 +15,21 @@ import (
 )
 
 const (
-	// slotPatience bounds the creation of a slot, which waits for the transactions in progress.
-	slotPatience = 3 * time.Minute
+	// slotPatience bounds the creation of a slot, which waits for the transactions in progress; slotImpatience does after an attempt that
+	// has failed.
+	slotPatience, slotImpatience = 3 * time.Minute, 5 * time.Second
 	// settlePatience bounds the wait for transactions that have committed and are not visible yet.
 	settlePatience = 10 * time.Second
 )
 
 // export creates a slot that lives as long as the session, or until that executes something else. It returns the slot's position, and the
 // snapshot that shows exactly the transactions whose commit records start before it. The plugin has no part in that.
-func (j *job) export(ctx context.Context, sender *pgconn.PgConn, control *pgx.Conn) (pglogrepl.LSN, string, error) {
-	limit := strconv.FormatInt(slotPatience.Milliseconds(), 10)
+func (j *job) export(ctx context.Context, sender *pgconn.PgConn, control *pgx.Conn, patience time.Duration) (pglogrepl.LSN, string, error) {
+	limit := strconv.FormatInt(patience.Milliseconds(), 10)
 	if _, err := sender.Exec(ctx, "SET lock_timeout = "+limit).ReadAll(); err != nil { // for a server that loses its client
 		return 0, "", fmt.Errorf("create slot: %w", err)
 	}
-	limited, cancel := context.WithTimeout(ctx, slotPatience)
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	name := fmt.Sprintf("pgsyncd_compare_%d_%d", j.run.ID, sender.PID())
 	type answer struct {
