@@ -88,7 +88,7 @@
 //     slot is free for a moment, and moved to what is confirmed, a P that any owner has in the destination; the new walsender acquires
 //     it and it is looked at like at a start. Whoever replaced it has been noticed, or has left it at or before P. The copy goes with
 //     its session, whatever ends that, and then what came from it beyond P comes again from the slot. Servers that forget too much when
-//     a slot is moved (advances) are read by a walsender alone.
+//     a slot is moved (endpoint.MovesSlots) are read by a walsender alone.
 //   - A copied table shows exactly the commits whose record starts before the position of its snapshot: those are skipped for
 //     that table, all others applied.
 //
