@@ -145,6 +145,7 @@ func (s *Service) repairStream(task catalog.Task, name string) (Stream, error) {
 		refused.Hint = fmt.Sprintf("RESUME SYNC TASK %s; its stream brings the destination to a position at which rows can be repaired.", name)
 	case catalog.StateFull, catalog.StateStarting:
 		refused.Hint = fmt.Sprintf("WAIT FOR SYNC TASK %s CAUGHT UP; then compare again.", name)
+	default:
 	}
 	return nil, refused
 }

@@ -16,10 +16,10 @@ import (
 )
 
 // values runs a comparison of values to its end.
-func (l *lab) values(options map[string]string, tables ...string) catalog.CompareRun {
+func (l *lab) values(options map[string]string) catalog.CompareRun {
 	l.Helper()
 	defer l.serve()()
-	run := l.await(l.queue(catalog.CompareRun{Type: compare.TypeValues, Tables: tables, Options: options}))
+	run := l.await(l.queue(catalog.CompareRun{Type: compare.TypeValues, Options: options}))
 	if run.State != compare.StateFinished || run.Error != "" {
 		l.Fatalf("the run is %s: %s", run.State, run.Error)
 	}
@@ -333,7 +333,7 @@ func TestRepairOfMovingRows(t *testing.T) {
 	}
 	run := l.values(nil)
 	fence, released := int64(3), 0
-	st.onHold = func(context.Context, int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) {
+	st.onHold = func(context.Context, int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) { //nolint:contextcheck // of the test
 		l.exec(l.s, "UPDATE t SET v = v WHERE id = 1; INSERT INTO t VALUES (4, 'late'); INSERT INTO bag VALUES ('x')")
 		l.exec(l.d, "UPDATE t SET v = v WHERE id = 2; INSERT INTO t VALUES (6, 'late')")
 		reach := func(context.Context, pglogrepl.LSN) (int64, error) { return fence, nil }
