@@ -1,4 +1,4 @@
-// Package compare proves that the two sides of a task hold the same rows, or says where they do not.
+// Package compare proves that the two sides of a task hold the same rows, or says where they do not; likewise with definitions and roles.
 //
 // # State
 //
@@ -86,6 +86,16 @@
 // sort at that pace, so entries of differing buckets are held in memory up to a bound, beyond which rows are not looked for and counts
 // are lower bounds. While the stream is further behind than max_delay nothing more is read; a statement that adds up a table is
 // cancelled then, and the table read in portions.
+//
+// # Definitions and accounts
+//
+// OBJECTS plans the source as a copy would (package schema), which gives the statements that the destination should have been made by,
+// under its names and without all that the task leaves out. The destination is dumped by the same pg_dump and planned under the mirrored
+// selection. Entries are paired by what their statements name, first as written and then as parsed, and their definitions are compared as
+// trees in a canonical form: versions, and the mapping, write the same thing in several ways. Nothing is ever executed to find out.
+//
+// ACCOUNTS takes the privileges from the same plans, and the rest from the catalogs of both sides (package accounts). Neither is affected
+// by the stream, which carries no definitions.
 //
 // # Goroutines
 //
