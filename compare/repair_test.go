@@ -333,9 +333,12 @@ func TestRepairOfMovingRows(t *testing.T) {
 	}
 	run := l.values(nil)
 	fence, released := int64(3), 0
-	st.onHold = func(context.Context, int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) { //nolint:contextcheck // of the test
+	move := func() {
 		l.exec(l.s, "UPDATE t SET v = v WHERE id = 1; INSERT INTO t VALUES (4, 'late'); INSERT INTO bag VALUES ('x')")
 		l.exec(l.d, "UPDATE t SET v = v WHERE id = 2; INSERT INTO t VALUES (6, 'late')")
+	}
+	st.onHold = func(context.Context, int) (func(context.Context, pglogrepl.LSN) (int64, error), func() error, error) {
+		move()
 		reach := func(context.Context, pglogrepl.LSN) (int64, error) { return fence, nil }
 		return reach, func() error { released++; return nil }, nil
 	}
