@@ -4,7 +4,7 @@
 //
 // Runs, their results per table and schedules are rows of the catalog; a run moves from queued to running to an end. Nothing
 // else is remembered. A run that a crash interrupts is queued again at the next start; it keeps the tables that it has finished, and
-// compares the others at a later position. A run never changes either side.
+// compares the others at a later position. A run never changes either side; a repair does.
 //
 // # What is compared
 //
@@ -96,6 +96,13 @@
 //
 // ACCOUNTS takes the privileges from the same plans, and the rest from the catalogs of both sides (package accounts). Neither is affected
 // by the stream, which carries no definitions.
+//
+// # Repair
+//
+// Service.Repair is the one thing here that writes, and only in the destination, in one transaction; Repair tells why a row it writes is
+// known to differ. It works on what a run has reported, as the caller's statement, beside the runs. The rows as they were are in the
+// catalog before the transaction is committed. Deletes go before updates and these before inserts; where a constraint is in the way even
+// so, every row is deleted before the first is inserted. What cannot be written is left out, and the table tried again from a savepoint.
 //
 // # Goroutines
 //
