@@ -32,7 +32,6 @@ func TestVersionsCompared(t *testing.T) {
 		{"9.6", "17", old, ""},
 		{"14", "18", rich, ""},
 		{"16", "18", mapped, ""},
-		{"18", "15", old, "ACCOUNTS ALL"},
 		{"18", "18", newer, ""},
 		{"13", "18", old, "FOR ALL MAP (SCHEMA shop AS other, SCHEMA public AS main)"},
 		{"14", "17", rich, "FOR ALL MAP (SCHEMA public AS main)"},
