@@ -232,7 +232,7 @@ func written(e *schema.Entry, mapped bool) string {
 func (m *matching) merged(sources []int) bool {
 	return !slices.ContainsFunc(sources, func(i int) bool {
 		e := &m.source[i]
-		return e.Desc != "SCHEMA" && !(attribute(e) && strings.HasPrefix(e.Tag, "SCHEMA "))
+		return e.Desc != "SCHEMA" && (!attribute(e) || !strings.HasPrefix(e.Tag, "SCHEMA "))
 	})
 }
 

@@ -105,7 +105,7 @@ func classifyLocal(err error) Fault {
 func isNetwork(err error) bool {
 	var netErr net.Error
 	isNet := errors.As(err, &netErr)
-	if _, bare := netErr.(syscall.Errno); bare { //nolint:errorlint // what was found is meant, not what it wraps
+	if _, bare := netErr.(syscall.Errno); bare {
 		isNet = false
 	}
 	return !isAlert(err) && (isNet || pgconn.Timeout(err) ||

@@ -292,7 +292,7 @@ func (j *job) dumpEarly(ctx context.Context) (*early, error) {
 	}
 	if err != nil {
 		j.log.Info("structure is read under the snapshot", "cause", err)
-		return nil, nil //nolint:nilerr,nilnil // as said
+		return nil, nil //nolint:nilnil // as said
 	}
 	return &early{archive, inv}, nil
 }

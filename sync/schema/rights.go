@@ -103,6 +103,7 @@ func allPrivileges(kind pq.ObjectType) []string {
 		return []string{"EXECUTE"}
 	case pq.ObjectType_OBJECT_LARGEOBJECT:
 		return []string{"SELECT", "UPDATE"}
+	default:
+		return []string{"USAGE"}
 	}
-	return []string{"USAGE"}
 }
