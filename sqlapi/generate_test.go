@@ -169,6 +169,8 @@ var (
 	compareOptionsOf = optionsOf(slices.DeleteFunc(catalog.CompareOptionList(), func(o catalog.Option) bool {
 		return o.Name == "many_to_one" || o.Name == "max_table_rows"
 	}), catalog.NormalizeCompareOption)
+	limitOf = optionsOf(slices.DeleteFunc(catalog.CompareOptionList(), func(o catalog.Option) bool { return o.Name != "time_limit" }),
+		catalog.NormalizeCompareOption)
 )
 
 var createOf = rapid.Custom(func(t *rapid.T) *CreateTask {
@@ -239,8 +241,12 @@ var compareOf = rapid.Custom(func(t *rapid.T) *Compare {
 			c.Schedule = ident.Draw(t, "schedule")
 		}
 	}
-	if rapid.Bool().Draw(t, "options") {
+	switch {
+	case !rapid.Bool().Draw(t, "options"):
+	case c.Type == CompareRows || c.Type == CompareValues:
 		c.Options = compareOptionsOf.Draw(t, "option list")
+	default:
+		c.Options = limitOf.Draw(t, "limit")
 	}
 	return c
 })
