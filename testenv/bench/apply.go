@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -158,7 +160,7 @@ func (s *stage) settle(ctx context.Context, w workload) error {
 		}
 	}
 	var position string
-	err := session(ctx, s.source.SocketString(database), func(c *pgx.Conn) error {
+	err := testenv.Session(ctx, s.source.SocketString(database), func(c *pgx.Conn) error {
 		return c.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&position)
 	})
 	if err != nil {
@@ -221,7 +223,7 @@ func (s *stage) compare(ctx context.Context, p peer, tables []string) error {
 	tables = append([]string{"marks"}, tables...)
 	var sides [2][]string
 	for i, connString := range []string{s.source.SocketString(database), s.destination.SocketString(p.name)} {
-		err := session(ctx, connString, func(c *pgx.Conn) (err error) {
+		err := testenv.Session(ctx, connString, func(c *pgx.Conn) (err error) {
 			sides[i], err = sums(ctx, c, tables)
 			return err
 		})

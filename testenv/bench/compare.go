@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 )
@@ -131,7 +133,7 @@ func (l *lab) prove(ctx context.Context, c comparison) (spent cost, err error) {
 
 // compareValues has the daemon do it.
 func (l *lab) compareValues(ctx context.Context) error {
-	return session(ctx, l.daemon.SocketString(), func(conn *pgx.Conn) error {
+	return testenv.Session(ctx, l.daemon.SocketString(), func(conn *pgx.Conn) error {
 		var run int64
 		if err := conn.QueryRow(ctx, "COMPARE SYNC TASK bench VALUES", pgx.QueryExecModeSimpleProtocol).Scan(&run); err != nil {
 			return err
@@ -162,8 +164,8 @@ func (l *lab) compareValues(ctx context.Context) error {
 
 // compareTables describes each table on both sides at once.
 func (l *lab) compareTables(ctx context.Context, describe func(context.Context, *pgx.Conn, string) (string, error)) error {
-	return session(ctx, l.source.SocketString(database), func(source *pgx.Conn) error {
-		return session(ctx, l.destination.SocketString(database), func(destination *pgx.Conn) error {
+	return testenv.Session(ctx, l.source.SocketString(database), func(source *pgx.Conn) error {
+		return testenv.Session(ctx, l.destination.SocketString(database), func(destination *pgx.Conn) error {
 			for _, table := range []string{"accounts", "orders"} {
 				var texts [2]string
 				g, ctx := errgroup.WithContext(ctx)

@@ -68,7 +68,7 @@ func addData(ctx context.Context, c *testenv.Cluster, db string, from, to float6
 
 // heapBytes is the size of all tables without their indexes.
 func heapBytes(ctx context.Context, c *testenv.Cluster, db string) (n int64, err error) {
-	err = session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
+	err = testenv.Session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, "SELECT sum(pg_table_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace").Scan(&n)
 	})
 	return n, err
@@ -89,7 +89,7 @@ ORDER BY 1`
 // fingerprint describes a database so that equal texts mean equal tables, rows, indexes and constraints.
 func fingerprint(ctx context.Context, c *testenv.Cluster, db string) (text string, err error) {
 	var lines []string
-	err = session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
+	err = testenv.Session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, structureSQL)
 		if err != nil {
 			return err

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -88,8 +90,12 @@ func (s *stage) delayOf(ctx context.Context, p peer, above int64, n int) (d dela
 	n += warmUpTicks
 	committed, seen := make([]time.Time, n), make([]time.Time, n)
 	g, both := errgroup.WithContext(ctx)
-	g.Go(func() error { return session(both, s.source.SocketString(database), tickInto(both, committed, above)) })
-	g.Go(func() error { return session(both, s.destination.SocketString(p.name), look(both, seen, above)) })
+	g.Go(func() error {
+		return testenv.Session(both, s.source.SocketString(database), tickInto(both, committed, above))
+	})
+	g.Go(func() error {
+		return testenv.Session(both, s.destination.SocketString(p.name), look(both, seen, above))
+	})
 	if err := g.Wait(); err != nil {
 		return d, err
 	}
@@ -113,7 +119,7 @@ func (s *stage) delayOf(ctx context.Context, p peer, above int64, n int) (d dela
 
 // written reads when the source wrote the ticks.
 func (s *stage) written(ctx context.Context, above int64) (at []time.Time, err error) {
-	err = session(ctx, s.source.SocketString(database), func(c *pgx.Conn) error {
+	err = testenv.Session(ctx, s.source.SocketString(database), func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, "SELECT at FROM ticks WHERE id > $1 ORDER BY id", above)
 		if err != nil {
 			return err

@@ -181,7 +181,7 @@ func tail(text string) string { return text[max(0, len(text)-4096):] }
 
 // control runs a statement on the daemon.
 func (l *lab) control(ctx context.Context, sql string) error {
-	if err := session(ctx, l.daemon.SocketString(), func(c *pgx.Conn) error {
+	if err := testenv.Session(ctx, l.daemon.SocketString(), func(c *pgx.Conn) error {
 		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 		return err
 	}); err != nil {
@@ -195,26 +195,15 @@ func (l *lab) control(ctx context.Context, sql string) error {
 }
 
 func execute(ctx context.Context, c *testenv.Cluster, db, sql string) error {
-	return session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("%.60s: %w", sql, err)
-		}
-		return nil
-	})
-}
-
-func session(ctx context.Context, connString string, f func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, connString)
-	if err != nil {
-		return err
+	if err := testenv.Execute(ctx, c.SocketString(db), sql); err != nil {
+		return fmt.Errorf("%.60s: %w", sql, err)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return f(conn)
+	return nil
 }
 
 // await asks again until a query yields true.
 func await(ctx context.Context, c *testenv.Cluster, db, sql string) error {
-	return session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
+	return testenv.Session(ctx, c.SocketString(db), func(conn *pgx.Conn) error {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -69,7 +71,7 @@ func createTask(ctx context.Context, l *lab) error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, session(ctx, l.daemon.SocketString(), func(c *pgx.Conn) error {
+	return errors.Join(err, testenv.Session(ctx, l.daemon.SocketString(), func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, "SELECT item || ': ' || found FROM sync_prechecks WHERE task = 'bench' AND result = 'failed'")
 		if err != nil {
 			return err
@@ -81,7 +83,7 @@ func createTask(ctx context.Context, l *lab) error {
 
 // command runs statements where the peer takes them.
 func (p peer) command(ctx context.Context, l *lab, statements ...string) error {
-	return session(ctx, p.control(l), func(c *pgx.Conn) error {
+	return testenv.Session(ctx, p.control(l), func(c *pgx.Conn) error {
 		for _, sql := range statements {
 			if _, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("%s: %w", sql, err)
@@ -96,8 +98,8 @@ const watchEvery = 2 * time.Millisecond
 
 // follow resumes the peer and returns the time until the destination shows a mark.
 func (p peer) follow(ctx context.Context, l *lab, mark int64) (elapsed time.Duration, err error) {
-	err = session(ctx, p.control(l), func(control *pgx.Conn) error {
-		return session(ctx, l.destination.SocketString(p.name), func(destination *pgx.Conn) error {
+	err = testenv.Session(ctx, p.control(l), func(control *pgx.Conn) error {
+		return testenv.Session(ctx, l.destination.SocketString(p.name), func(destination *pgx.Conn) error {
 			begun := time.Now()
 			if _, err := control.Exec(ctx, p.resume, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("%s: %w", p.resume, err)

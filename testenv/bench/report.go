@@ -29,7 +29,7 @@ func describeMachine(ctx context.Context, l *lab) {
 		}
 	}
 	version := "PostgreSQL"
-	_ = session(ctx, l.source.SocketString("postgres"), func(c *pgx.Conn) error {
+	_ = testenv.Session(ctx, l.source.SocketString("postgres"), func(c *pgx.Conn) error {
 		return c.QueryRow(ctx, "SELECT split_part(version(), ' on ', 1)").Scan(&version)
 	})
 	load, _ := os.ReadFile("/proc/loadavg")

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -153,7 +155,7 @@ const hasty = " options='-c synchronous_commit=off'"
 
 // write runs a statement at the source.
 func (s *stage) write(ctx context.Context, sql string) error {
-	return session(ctx, s.source.SocketString(database)+hasty, func(c *pgx.Conn) error {
+	return testenv.Session(ctx, s.source.SocketString(database)+hasty, func(c *pgx.Conn) error {
 		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})

@@ -110,7 +110,7 @@ func (d *demo) setUp(ctx context.Context, units int) (err error) {
 		return err
 	}
 	d.say("a shop of about %d MB in the source", units*shop.UnitBytes>>20)
-	if err := execute(ctx, d.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
+	if err := testenv.Execute(ctx, d.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
 		return err
 	}
 	conn, err := pgx.Connect(ctx, d.source.ConnString("shop"))
@@ -123,16 +123,6 @@ func (d *demo) setUp(ctx context.Context, units int) (err error) {
 	}
 	d.say("the daemon")
 	d.daemon, err = testenv.NewDaemon(ctx, testenv.DaemonConfig{})
-	return err
-}
-
-func execute(ctx context.Context, connString, sql string) error {
-	conn, err := pgx.Connect(ctx, connString)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	_, err = conn.Exec(ctx, sql)
 	return err
 }
 

@@ -107,7 +107,7 @@ func (s *soak) linkFaults(p *party) []fault {
 }
 
 func (s *soak) onServer(ctx context.Context, p *party, sql string) error {
-	return execute(ctx, p.SocketString("postgres"), sql)
+	return testenv.Execute(ctx, p.SocketString("postgres"), sql)
 }
 
 // killCatalog kills the PostgreSQL that the daemon keeps its own state in. A daemon that is being started may have none.

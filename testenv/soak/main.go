@@ -140,10 +140,10 @@ func (s *soak) setUp(ctx context.Context) (err error) {
 	if s.daemon, err = testenv.NewDaemon(ctx, testenv.DaemonConfig{}); err != nil {
 		return err
 	}
-	if err := execute(ctx, s.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
+	if err := testenv.Execute(ctx, s.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
 		return err
 	}
-	return withConn(ctx, s.source.ConnString("shop"), func(c *pgx.Conn) error { return shop.Create(ctx, c, 1) })
+	return testenv.Session(ctx, s.source.ConnString("shop"), func(c *pgx.Conn) error { return shop.Create(ctx, c, 1) })
 }
 
 func newParty(ctx context.Context, name string, config map[string]string) (*party, error) {
@@ -176,20 +176,4 @@ func (s *soak) close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func withConn(ctx context.Context, connString string, f func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, connString)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return f(conn)
-}
-
-func execute(ctx context.Context, connString, sql string) error {
-	return withConn(ctx, connString, func(c *pgx.Conn) error {
-		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
 }

@@ -53,7 +53,7 @@ func (r *round) run(ctx context.Context) error {
 	if err := r.trim(ctx); err != nil {
 		return err
 	}
-	if err := execute(ctx, r.destination.ConnString("postgres"), "CREATE DATABASE "+r.db); err != nil {
+	if err := testenv.Execute(ctx, r.destination.ConnString("postgres"), "CREATE DATABASE "+r.db); err != nil {
 		return err
 	}
 	r.say("begins with %s", r.options)
@@ -126,7 +126,7 @@ func (r *round) synchronize(ctx context.Context) error {
 // watchBeginning waits for the task's row in the destination, after which the slot is not made again.
 func (r *round) watchBeginning(ctx context.Context) {
 	for ctx.Err() == nil && !r.begun.Load() {
-		_ = withConn(ctx, r.destination.SocketString(r.db), func(c *pgx.Conn) error {
+		_ = testenv.Session(ctx, r.destination.SocketString(r.db), func(c *pgx.Conn) error {
 			var row bool
 			err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pgsyncd.progress)").Scan(&row)
 			if err == nil && row {
@@ -140,7 +140,7 @@ func (r *round) watchBeginning(ctx context.Context) {
 
 // trim deletes what writers have added in rounds before, in few large transactions.
 func (r *round) trim(ctx context.Context) error {
-	return withConn(ctx, r.source.ConnString("shop"), func(c *pgx.Conn) error {
+	return testenv.Session(ctx, r.source.ConnString("shop"), func(c *pgx.Conn) error {
 		deleted, err := shop.Trim(ctx, c)
 		if err != nil {
 			return err
@@ -161,7 +161,7 @@ func (r *round) read(ctx context.Context) (stop func() error) {
 		looks := 0
 		for ctx.Err() == nil {
 			// What cannot be read now, because the server is away, is read later.
-			err := withConn(ctx, r.destination.SocketString(r.db), func(c *pgx.Conn) error { return r.look(ctx, c, &looks) })
+			err := testenv.Session(ctx, r.destination.SocketString(r.db), func(c *pgx.Conn) error { return r.look(ctx, c, &looks) })
 			if errors.Is(err, errSplit) {
 				r.say("%v", err)
 				done <- err
@@ -214,7 +214,7 @@ func (r *round) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = withConn(ctx, r.source.ConnString("shop"), func(c *pgx.Conn) error {
+	err = testenv.Session(ctx, r.source.ConnString("shop"), func(c *pgx.Conn) error {
 		var slots int
 		err := c.QueryRow(ctx, "SELECT count(*) FROM pg_replication_slots").Scan(&slots)
 		if slots > 0 {
@@ -228,7 +228,7 @@ func (r *round) end(ctx context.Context) error {
 	if err := r.control(ctx, "DROP SYNC TASK "+r.task); err != nil {
 		return err
 	}
-	return execute(ctx, r.destination.ConnString("postgres"), "DROP DATABASE "+r.db)
+	return testenv.Execute(ctx, r.destination.ConnString("postgres"), "DROP DATABASE "+r.db)
 }
 
 // control runs a statement on the daemon, whose catalog may have been killed a moment ago: it waits for a session.
@@ -248,7 +248,7 @@ func (r *round) onDaemon(ctx context.Context, f func(*pgx.Conn) error) error {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		lost := true
-		err := withConn(ctx, r.daemon.SocketString(), func(c *pgx.Conn) error {
+		err := testenv.Session(ctx, r.daemon.SocketString(), func(c *pgx.Conn) error {
 			err := f(c)
 			lost = c.IsClosed()
 			return err
@@ -308,8 +308,8 @@ func differ(what string, differences []string) error {
 }
 
 func (r *round) bothSides(ctx context.Context, f func(source, destination *pgx.Conn) error) error {
-	return withConn(ctx, r.source.ConnString("shop"), func(a *pgx.Conn) error {
-		return withConn(ctx, r.destination.ConnString(r.db), func(b *pgx.Conn) error { return f(a, b) })
+	return testenv.Session(ctx, r.source.ConnString("shop"), func(a *pgx.Conn) error {
+		return testenv.Session(ctx, r.destination.ConnString(r.db), func(b *pgx.Conn) error { return f(a, b) })
 	})
 }
 

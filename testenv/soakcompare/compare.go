@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -66,7 +68,7 @@ func (s *soak) compareAll(ctx context.Context) error {
 // compare runs a comparison to its end. With kill, the daemon is killed while it runs.
 func (s *soak) compare(ctx context.Context, kind string, kill bool) ([]outcome, error) {
 	var id int64
-	err := withConn(ctx, s.daemon.SocketString(), func(c *pgx.Conn) error {
+	err := testenv.Session(ctx, s.daemon.SocketString(), func(c *pgx.Conn) error {
 		return c.QueryRow(ctx, "COMPARE SYNC TASK shop "+kind, pgx.QueryExecModeSimpleProtocol).Scan(&id)
 	})
 	if err != nil {
@@ -84,7 +86,7 @@ func (s *soak) compare(ctx context.Context, kind string, kill bool) ([]outcome, 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var results []outcome
-	err = withConn(ctx, s.daemon.SocketString(), func(c *pgx.Conn) error {
+	err = testenv.Session(ctx, s.daemon.SocketString(), func(c *pgx.Conn) error {
 		for {
 			var state, failure string
 			var exact bool
@@ -117,7 +119,7 @@ func (s *soak) compare(ctx context.Context, kind string, kill bool) ([]outcome, 
 
 // plant makes differences in tables that nobody writes to in these places, and looks whether they are found.
 func (s *soak) plant(ctx context.Context) error {
-	err := execute(ctx, s.destination.ConnString("shop"), `SET session_replication_role = replica;
+	err := testenv.Execute(ctx, s.destination.ConnString("shop"), `SET session_replication_role = replica;
 		UPDATE crm.customers SET name = name || ' ' WHERE id = (SELECT min(id) FROM crm.customers);
 		INSERT INTO audit.events SELECT '1999-01-01', 'planted', 'twice', NULL FROM generate_series(1, 2);
 		DELETE FROM pgbench_branches WHERE bid = -1; INSERT INTO pgbench_branches VALUES (-1, 0, NULL)`)

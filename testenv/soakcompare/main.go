@@ -111,20 +111,20 @@ func (s *soak) setUp(ctx context.Context) (err error) {
 	if s.daemon, err = testenv.NewDaemon(ctx, testenv.DaemonConfig{}); err != nil {
 		return err
 	}
-	if err := execute(ctx, s.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
+	if err := testenv.Execute(ctx, s.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
 		return err
 	}
-	if err := withConn(ctx, s.source.ConnString("shop"), func(c *pgx.Conn) error { return shop.Create(ctx, c, 1) }); err != nil {
+	if err := testenv.Session(ctx, s.source.ConnString("shop"), func(c *pgx.Conn) error { return shop.Create(ctx, c, 1) }); err != nil {
 		return err
 	}
-	if err := execute(ctx, s.destination.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
+	if err := testenv.Execute(ctx, s.destination.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
 		return err
 	}
 	for _, sql := range []string{
 		fmt.Sprintf("CREATE SYNC TASK shop FROM '%s' TO '%s' START NOW CONFIRM ALL", s.source.ConnString("shop"), s.destination.ConnString("shop")),
 		"WAIT FOR SYNC TASK shop TO REACH 'incremental synchronization' TIMEOUT '5 min'",
 	} {
-		if err := execute(ctx, s.daemon.SocketString(), sql); err != nil {
+		if err := testenv.Execute(ctx, s.daemon.SocketString(), sql); err != nil {
 			return err
 		}
 	}
@@ -142,20 +142,4 @@ func (s *soak) close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func withConn(ctx context.Context, connString string, f func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, connString)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return f(conn)
-}
-
-func execute(ctx context.Context, connString, sql string) error {
-	return withConn(ctx, connString, func(c *pgx.Conn) error {
-		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
 }
