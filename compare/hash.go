@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strings"
 
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // hashes turn one bytea (%s) into a bigint, the fastest first. The hash of an array of one bytea is the server's own 64-bit
@@ -46,7 +46,7 @@ func commonHash(ctx context.Context, source, destination *pgx.Conn) (string, err
 func probe(ctx context.Context, conn *pgx.Conn, query string) (*int64, error) {
 	var h int64
 	err := conn.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&h)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42883" {
+	if endpoint.SQLState(err) == "42883" {
 		return nil, nil
 	}
 	if err != nil {

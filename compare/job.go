@@ -73,13 +73,8 @@ func (j *job) connect(ctx context.Context) (_ *sides, err error) {
 func (s *sides) broken() bool { return s.source.IsClosed() || s.destination.IsClosed() }
 
 func (s *sides) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	for _, c := range []*pgx.Conn{s.source, s.destination} {
-		if c != nil {
-			_ = c.Close(ctx) // it only read
-		}
-	}
+	endpoint.CloseConn(ctx, s.source)
+	endpoint.CloseConn(ctx, s.destination)
 }
 
 // standing returns the task's stream. Without one it tells why a difference may be one of time; an empty text then means that

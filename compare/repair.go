@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgsyncd/catalog"
+	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
 	"pgsyncd/sync/schema"
 
@@ -236,7 +237,7 @@ func (r *repair) unsteady(ctx context.Context, err error) error {
 
 // locked is that others use the rows, nil if it is something else.
 func locked(err error) error {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" {
+	if endpoint.SQLState(err) == "55P03" {
 		return &RefusedError{
 			"rows to be repaired are locked in the destination",
 			fmt.Sprintf("Another session held them for more than %s. Nothing was changed.", lockPatience), "Try again when it has ended.",

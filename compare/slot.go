@@ -87,24 +87,17 @@ func blockersOf(ctx context.Context, conn *pgx.Conn, pid uint32) (names string, 
 	return names, err
 }
 
-// settled waits until no transaction that the snapshot of conn shows is in progress. In the WAL, which a slot's snapshot follows, a
-// transaction has committed before it is marked so; until then others take its rows for those of an aborted one. What is in progress now is
-// asked of sender, whose snapshot has served its purpose.
+// settled waits until no transaction that the snapshot of conn shows is in progress. What is in progress now is asked of sender, whose
+// snapshot has served its purpose.
 func settled(ctx context.Context, conn *pgx.Conn, sender *pgconn.PgConn) error {
 	version, err := schema.ServerVersion(ctx, conn)
 	if err != nil {
 		return err
 	}
-	current, xip, visible, kind := "pg_current_snapshot", "pg_snapshot_xip", "pg_visible_in_snapshot", "pg_snapshot"
-	if version < 130000 {
-		current, xip, visible, kind = "txid_current_snapshot", "txid_snapshot_xip", "txid_visible_in_snapshot", "txid_snapshot"
+	sql, err := schema.SettledSQL(ctx, conn, version)
+	if err != nil {
+		return err
 	}
-	var shown string
-	if err := conn.QueryRow(ctx, "SELECT pg_catalog."+current+"()::text").Scan(&shown); err != nil {
-		return fmt.Errorf("read the imported snapshot: %w", err)
-	}
-	sql := fmt.Sprintf("SELECT count(*) FROM pg_catalog.%s(pg_catalog.%s()) AS x (id) WHERE pg_catalog.%s(x.id, %s::pg_catalog.%s)",
-		xip, current, visible, schema.Literal(shown), kind)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(settlePatience); ; {
@@ -112,7 +105,7 @@ func settled(ctx context.Context, conn *pgx.Conn, sender *pgconn.PgConn) error {
 		switch {
 		case err != nil:
 			return err
-		case len(results) == 1 && len(results[0].Rows) == 1 && string(results[0].Rows[0][0]) == "0":
+		case len(results) == 1 && len(results[0].Rows) == 1 && string(results[0].Rows[0][0]) == "t":
 			return nil
 		case time.Now().After(deadline):
 			return &obstacle{why: "transactions have committed and wait for a synchronous standby"}

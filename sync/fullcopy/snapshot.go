@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgsyncd/sync/endpoint"
+	"pgsyncd/sync/schema"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -236,22 +237,15 @@ func (s *snapshot) begin(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// settle waits until no transaction that the snapshot shows is still in progress. A slot's snapshot follows the WAL, where a
-// commit appears before its transaction is marked committed and leaves the list of running ones; until then other sessions
-// take its rows for those of an aborted transaction. conn must have imported the snapshot and read no table under it.
+// settle waits until no transaction that the snapshot shows is still in progress. conn must have imported the snapshot and read no table
+// under it.
 func (j *job) settle(ctx context.Context, conn *pgx.Conn) error {
-	current, xip, visible, kind := "pg_current_snapshot", "pg_snapshot_xip", "pg_visible_in_snapshot", "pg_snapshot"
-	if j.sourceVersion < 130000 {
-		current, xip, visible, kind = "txid_current_snapshot", "txid_snapshot_xip", "txid_visible_in_snapshot", "txid_snapshot"
+	sql, err := schema.SettledSQL(ctx, conn, j.sourceVersion)
+	if err != nil {
+		return err
 	}
-	var text string
-	if err := conn.QueryRow(ctx, "SELECT pg_catalog."+current+"()::text").Scan(&text); err != nil {
-		return fmt.Errorf("read the imported snapshot: %w", err)
-	}
-	sql := fmt.Sprintf(`SELECT NOT EXISTS (SELECT FROM pg_catalog.%s(pg_catalog.%s()) AS x (id)
-		WHERE pg_catalog.%s(x.id, $1::text::pg_catalog.%s))`, xip, current, visible, kind)
-	err := poll(ctx, pollInterval, func() (settled bool, err error) {
-		err = j.src.QueryRow(ctx, sql, text).Scan(&settled)
+	err = poll(ctx, pollInterval, func() (settled bool, err error) {
+		err = j.src.QueryRow(ctx, sql).Scan(&settled)
 		return settled, err
 	})
 	if err != nil {

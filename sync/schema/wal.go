@@ -24,3 +24,20 @@ func WALEnd(ctx context.Context, q Querier) (pglogrepl.LSN, error) {
 	}
 	return pglogrepl.ParseLSN(text)
 }
+
+// SettledSQL returns a query that tells whether no transaction is in progress any more which the imported snapshot of q shows. A slot's
+// snapshot follows the WAL, where a commit appears before its transaction is marked committed and leaves the list of running ones;
+// until then other sessions take its rows for those of an aborted transaction. q must not have read a table under the snapshot, and
+// the query belongs into a session that has another one. version is server_version_num.
+func SettledSQL(ctx context.Context, q Querier, version int) (string, error) {
+	current, xip, visible, kind := "pg_current_snapshot", "pg_snapshot_xip", "pg_visible_in_snapshot", "pg_snapshot"
+	if version < 130000 {
+		current, xip, visible, kind = "txid_current_snapshot", "txid_snapshot_xip", "txid_visible_in_snapshot", "txid_snapshot"
+	}
+	var shown string
+	if err := q.QueryRow(ctx, "SELECT pg_catalog."+current+"()::text").Scan(&shown); err != nil {
+		return "", fmt.Errorf("read the imported snapshot: %w", err)
+	}
+	return fmt.Sprintf("SELECT NOT EXISTS (SELECT FROM pg_catalog.%s(pg_catalog.%s()) AS x (id) WHERE pg_catalog.%s(x.id, %s::pg_catalog.%s))",
+		xip, current, visible, Literal(shown), kind), nil
+}
