@@ -112,6 +112,7 @@ func prepare(ctx context.Context, cfg Config) (*Cluster, error) {
 			return nil, fmt.Errorf("cluster %s: %w", cfg.Version, err)
 		}
 	}
+	c.enlist()
 	return c, nil
 }
 

@@ -214,6 +214,7 @@ func (c *Cluster) Destroy() error {
 	c.removeIPC()
 	c.port.Close()
 	c.removed = true
+	c.strike()
 	return errors.Join(err, os.RemoveAll(c.dir))
 }
 

@@ -87,22 +87,14 @@ func TestProxyCutBeforeHoldsTheFrameBack(t *testing.T) {
 
 func waitForRows(t *testing.T, c *Cluster, db string, want int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	conn := c.Connect(t, db)
-	err := waitFor(ctx, func() error {
+	Eventually(t, fmt.Sprintf("the table has %d rows", want), func() bool {
 		var n int
-		if err := conn.QueryRow(ctx, "SELECT count(*) FROM t").Scan(&n); err != nil {
-			return err
+		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM t").Scan(&n); err != nil {
+			t.Fatal(err)
 		}
-		if n != want {
-			return fmt.Errorf("%d rows, want %d", n, want)
-		}
-		return nil
+		return n == want
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestProxyStallHoldsAnswersUntilResume(t *testing.T) {

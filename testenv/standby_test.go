@@ -1,10 +1,8 @@
 package testenv
 
 import (
-	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -36,22 +34,18 @@ func standbyFollows(t *testing.T, c *Cluster) {
 
 func waitForStandby(t *testing.T, s *Cluster, db string, want int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	err := waitFor(ctx, func() error {
-		return s.inSession(ctx, db, func(conn *pgx.Conn) error {
-			var n int
-			var recovering bool
-			if err := conn.QueryRow(ctx, "SELECT count(*), pg_is_in_recovery() FROM t").Scan(&n, &recovering); err != nil {
-				return err
-			}
-			if n != want || !recovering {
-				return fmt.Errorf("%d rows, want %d; in recovery: %v", n, want, recovering)
-			}
-			return nil
+	var err error
+	defer func() {
+		if t.Failed() {
+			t.Logf("the last look: %v", err)
+		}
+	}()
+	Eventually(t, fmt.Sprintf("the standby has %d rows", want), func() bool {
+		var n int
+		var recovering bool
+		err = s.inSession(t.Context(), db, func(conn *pgx.Conn) error {
+			return conn.QueryRow(t.Context(), "SELECT count(*), pg_is_in_recovery() FROM t").Scan(&n, &recovering)
 		})
+		return err == nil && n == want && recovering
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
