@@ -36,6 +36,7 @@ type figures struct {
 	retained *int64        // WAL by the slot, at that time
 	looked   time.Time     // when that was
 	worked   int64         // grows with every piece of work done for the first time
+	furthest pglogrepl.LSN // that a stream has applied; another attempt begins before it
 	rows     speed
 	copying  copying
 	late     lateness

@@ -6,8 +6,10 @@ import (
 
 	"pgsyncd/catalog"
 	"pgsyncd/sync/fullcopy"
+	"pgsyncd/sync/incremental"
 	"pgsyncd/sync/schema"
 
+	"github.com/jackc/pglogrepl"
 	"pgregory.net/rapid"
 )
 
@@ -180,6 +182,24 @@ func TestRepetitionIsNoWork(t *testing.T) {
 		before := f.work()
 		if attempt(c.reached, c.bytes); f.work() > before != c.worked {
 			t.Errorf("%+v: work from %d to %d", c, before, f.work())
+		}
+	}
+}
+
+// TestRepetitionOfAStreamIsNoWork: nor are positions that a stream passes again before it comes to what failed.
+func TestRepetitionOfAStreamIsNoWork(t *testing.T) {
+	t.Parallel()
+	f := newFigures(catalog.Status{}, nil)
+	for _, c := range []struct {
+		applied []pglogrepl.LSN
+		worked  bool
+	}{{[]pglogrepl.LSN{10, 20}, true}, {[]pglogrepl.LSN{10, 20}, false}, {[]pglogrepl.LSN{10, 21}, true}, {[]pglogrepl.LSN{21}, false}} {
+		before := f.work()
+		for _, lsn := range c.applied {
+			f.streamProgress(incremental.Progress{Applied: lsn})
+		}
+		if f.work() > before != c.worked {
+			t.Errorf("%v: work from %d to %d", c.applied, before, f.work())
 		}
 	}
 }

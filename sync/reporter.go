@@ -40,7 +40,8 @@ func (r reporter) Conflicts(ctx context.Context, conflicts []incremental.Conflic
 func (f *figures) streamProgress(p incremental.Progress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p.Applied > f.progress.Applied {
+	if p.Applied > f.furthest {
+		f.furthest = p.Applied
 		f.worked++
 	}
 	f.progress = p

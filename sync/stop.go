@@ -105,7 +105,7 @@ func (r *runner) streamTo(ctx context.Context, lsn pglogrepl.LSN) error {
 	return st.Run(ctx)
 }
 
-// cleanSource carries the sequences over and removes slot and publication. Every step may be repeated.
+// cleanSource warns of tables that were left out, carries the sequences over, and removes slot and publication. Every step may be repeated.
 func (r *runner) cleanSource(ctx context.Context, sequences bool) error {
 	if r.notes.Slot == "" || !r.incremental() {
 		return nil
@@ -116,6 +116,9 @@ func (r *runner) cleanSource(ctx context.Context, sequences bool) error {
 	}
 	defer endpoint.CloseConn(ctx, src)
 	if sequences {
+		if err := r.strangers(ctx, src, r.figures.known()); err != nil {
+			return err
+		}
 		if err := r.setSequences(ctx, src); err != nil {
 			return err
 		}

@@ -59,6 +59,8 @@ type Supervisor struct {
 	runners map[string]*runner // by task id; written by Run's goroutine only
 	watches map[string]*slotWatch
 
+	told sync.Map // strangers that were warned of
+
 	states   changes    // of tasks
 	flushing sync.Mutex // one write of the live figures at a time
 	usage    usage

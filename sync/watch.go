@@ -54,7 +54,6 @@ type slotWatch struct {
 
 	stream   *incremental.Stream // the one that strangers were searched for
 	searched time.Time
-	told     map[schema.Name]bool
 }
 
 // hasSlot tells whether a task may have a slot on its source.
@@ -74,7 +73,7 @@ func (s *Supervisor) watchSlots(base context.Context, g *errgroup.Group, tasks [
 		w := s.watches[t.ID]
 		if w == nil {
 			ctx, cancel := context.WithCancel(base)
-			w = &slotWatch{Supervisor: s, wake: make(chan struct{}, 1), cancel: cancel, told: map[schema.Name]bool{}}
+			w = &slotWatch{Supervisor: s, wake: make(chan struct{}, 1), cancel: cancel}
 			w.task.Store(&t)
 			s.watches[t.ID] = w
 			g.Go(func() error { w.run(ctx); return nil })
@@ -266,7 +265,7 @@ func (w *slotWatch) addMetric(ctx context.Context, t catalog.Task, r *runner, se
 	return nil
 }
 
-// search warns, once for each, of tables that were created after the task began. Partitions join with their tree.
+// search looks for tables that the task does not have, at the beginning of a stream and now and then.
 func (w *slotWatch) search(ctx context.Context, q *runner, r *runner) error {
 	if r == nil {
 		return nil
@@ -276,20 +275,32 @@ func (w *slotWatch) search(ctx context.Context, q *runner, r *runner) error {
 		return nil
 	}
 	w.stream, w.searched = stream, time.Now()
-	inv, err := schema.Read(ctx, w.conn, q.selection)
+	return q.strangers(ctx, w.conn, r.figures.known())
+}
+
+// stranger is a table that a task does not have.
+type stranger struct {
+	task  string
+	table schema.Name
+}
+
+// strangers warns, once for each, of tables of the source that were created after the task began. Partitions join with their tree.
+func (r *runner) strangers(ctx context.Context, source *pgx.Conn, known map[schema.Name]bool) error {
+	inv, err := schema.Read(ctx, source, r.selection)
 	if err != nil {
 		return err
 	}
-	known := r.figures.known()
 	for _, t := range inv.Tables {
-		if t.Kind == schema.KindPartitioned || t.Partition || known[t.Name] || w.told[t.Name] {
+		if t.Kind == schema.KindPartitioned || t.Partition || known[t.Name] {
 			continue
 		}
-		if t.Unlogged && q.task.Mode == catalog.ModeIncremental { // it could not join, and sync_objects says so of those there were
+		if t.Unlogged && r.task.Mode == catalog.ModeIncremental { // it could not join, and sync_objects says so of those there were
 			continue
 		}
-		w.told[t.Name] = true
-		q.record(ctx, "warning", "table not synchronized", "table "+t.Name.String()+" does not belong to the task, so its rows are not synchronized",
+		if _, told := r.told.LoadOrStore(stranger{r.id, t.Name}, true); told {
+			continue
+		}
+		r.record(ctx, "warning", "table not synchronized", "table "+t.Name.String()+" does not belong to the task, so its rows are not synchronized",
 			"A table that was created or renamed after a task began does not join it. Create it in the destination, then: CREATE SYNC TASK … FOR ( TABLE "+t.Name.String()+" ) … WITH ( existing_objects = 'use' ).")
 	}
 	return nil
