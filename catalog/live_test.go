@@ -468,15 +468,19 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// TestRepairs: before-images are kept, and an outcome holds only once the transaction was committed.
+// TestRepairs: before-images are kept, an outcome holds only once the transaction was committed, and then what was repaired is compared again.
 func TestRepairs(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	ctx := t.Context()
 	task := create(t, c, sample("shop"))
+	run, err := c.AddCompare(ctx, CompareRun{TaskID: task.ID, Type: "VALUES", Options: map[string]string{"workers": "3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	one, bytes := "1", "\xff"
 	for _, end := range []string{"", "undone", "committed"} {
-		id, err := c.BeginRepair(ctx, task.ID, 7, "admin")
+		id, err := c.BeginRepair(ctx, task.ID, run, "admin", "mark "+end)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -487,25 +491,48 @@ func TestRepairs(t *testing.T) {
 			},
 			{SourceTable: "t", DestinationTable: "u", Kind: RowExtra, Outcome: "equal by now"},
 		})
-		if err == nil && end != "" {
-			err = c.EndRepair(ctx, id, end == "committed")
+		if err == nil {
+			err = c.SetRepairTables(ctx, id, []string{"t", "v"})
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		if end == "" {
+			continue
+		}
+		want := RepairEnd{Committed: end == "committed"}
+		if want.Committed {
+			want.Check = run + 1
+		}
+		for _, told := range []bool{want.Committed, true, false} { // the first is believed
+			if got, err := c.EndRepair(ctx, id, told); err != nil || got != want {
+				t.Errorf("%s: %+v, want %+v: %v", end, got, want, err)
+			}
+		}
 	}
 	got := query(t, c.pool, `SELECT concat_ws('|', repair_id, task, run_id, "table", destination_table, kind, key, statement, split_part(outcome, ':', 1),
-		before_row, after_row, repaired_by) FROM sync.sync_repairs ORDER BY repair_id, kind`)
+		before_row, after_row, repaired_by, check_run_id) FROM sync.sync_repairs ORDER BY repair_id, kind`)
 	const images = `{"v": "\\xff", "w": null, "id": "1"}|{"id": "1"}|admin`
 	want := []string{
-		`1|shop|7|t|u|different|{"id": "1"}|UPDATE|not known|` + images, "1|shop|7|t|u|extra|equal by now|admin",
-		`2|shop|7|t|u|different|{"id": "1"}|UPDATE|not repaired|` + images, "2|shop|7|t|u|extra|equal by now|admin",
-		`3|shop|7|t|u|different|{"id": "1"}|UPDATE|repaired|` + images, "3|shop|7|t|u|extra|equal by now|admin",
+		`1|shop|1|t|u|different|{"id": "1"}|UPDATE|not known yet|` + images, "1|shop|1|t|u|extra|equal by now|admin",
+		`2|shop|1|t|u|different|{"id": "1"}|UPDATE|not repaired|` + images, "2|shop|1|t|u|extra|equal by now|admin",
+		`3|shop|1|t|u|different|{"id": "1"}|UPDATE|repaired|` + images + "|2", "3|shop|1|t|u|extra|equal by now|admin|2",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := c.BeginRepair(ctx, "00000000-0000-0000-0000-000000000000", 7, "admin"); !errors.Is(err, ErrNotFound) {
+	check, err := c.Compare(ctx, run+1)
+	if err != nil || check.Type != "VALUES" || check.State != "queued" || check.Options["workers"] != "3" || len(check.Tables) != 2 {
+		t.Errorf("%+v %v", check, err)
+	}
+	open, err := c.OpenRepairs(ctx)
+	if diff := cmp.Diff([]OpenRepair{{ID: 1, TaskID: task.ID, RunID: run, User: "admin", Mark: "mark "}}, open); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if _, err := c.BeginRepair(ctx, "00000000-0000-0000-0000-000000000000", 7, "admin", "m"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("of no task: %v", err)
+	}
+	if _, err := c.EndRepair(ctx, 99, true); !errors.Is(err, ErrNotFound) {
+		t.Errorf("end of no repair: %v", err)
 	}
 }

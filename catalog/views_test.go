@@ -37,7 +37,7 @@ var documented = map[string]string{
 	"sync_compare_accounts": "run_id task role item result source_value destination_value",
 	"sync_compare_rows":     "run_id table key kind columns source_row destination_row task shortened",
 	"sync_schedules":        "schedule task type cron time_zone enabled next_run last_run_id",
-	"sync_repairs":          "repair_id task run_id table destination_table kind key statement outcome before_row after_row repaired_by time",
+	"sync_repairs":          "repair_id task run_id table destination_table kind key statement outcome before_row after_row repaired_by time check_run_id",
 	"sync_leftovers":        "task side kind name cleanup_sql time",
 	"sync_users":            "name role created_at",
 }

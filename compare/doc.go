@@ -101,12 +101,13 @@
 //
 // Service.Repair is the one thing here that writes, and only in the destination, in one transaction; Repair tells why a row it writes is
 // known to differ. It works on what a run has reported, as the caller's statement, beside the runs. The rows as they were are in the
-// catalog before the transaction is committed. Deletes go before updates and these before inserts; where a constraint is in the way even
+// catalog before the transaction is committed. With them goes a mark into the destination's ledger, by which it can be told afterwards, by this
+// daemon or the next, whether the transaction was committed; then what was repaired is compared again, as a run like any other. Deletes go before updates and these before inserts; where a constraint is in the way even
 // so, every row is deleted before the first is inserted. What cannot be written is left out, and the table tried again from a savepoint.
 //
 // # Goroutines
 //
-// Service.Run, two per run in progress (the run, and one that looks whether it was cancelled), and within a run one per
+// Service.Run, one that finds out how repairs ended that were cut short, two per run in progress (the run, and one that looks whether it was cancelled), and within a run one per
 // worker, which is two for a moment while both sides are read, one more for each statement that watches the stream's delay meanwhile, one that
 // merges, and one that waits for a slot. All end with Run.
 //

@@ -3,6 +3,7 @@ package compare
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -16,13 +17,13 @@ import (
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Repair is what came of repairing a run, or of a dry run.
 type Repair struct {
 	Rows  []catalog.RepairRow // one per row that the run reported
 	Notes []string            // what else there is to know
+	Check int64               // run that compares the repaired tables again; 0 if nothing was repaired
 }
 
 // RefusedError says why a run cannot be repaired now.
@@ -55,8 +56,10 @@ type repair struct {
 	dry     bool
 	user    string
 	units   []*unit
-	stream  Stream // nil: the task has ended
-	number  int64  // of the repair in the catalog; 0 while nothing is recorded
+	stream  Stream   // nil: the task has ended
+	number  int64    // of the repair in the catalog; 0 while nothing is recorded
+	mark    string   // that its transaction leaves in the destination
+	tables  []string // of the source, whose rows were repaired
 	outcome Repair
 }
 
@@ -264,18 +267,18 @@ func (r *repair) transact(ctx context.Context, fence *int64) error {
 		}
 	}
 	// Repairs of a task wait for each other, those of a task without stream as well.
-	const turn = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgsyncd repair'), pg_catalog.hashtext($1))"
-	if _, err := tx.Exec(ctx, turn, r.task.ID); err != nil {
+	if _, err := tx.Exec(ctx, "SELECT pg_catalog.pg_advisory_xact_lock"+turnKey, r.task.ID); err != nil {
 		return cmp.Or(locked(err), fmt.Errorf("wait for another repair of task %s: %w", r.task.Name, err))
 	}
 	if fence != nil {
 		if err := ledger.Check(ctx, tx, r.task.ID, *fence); err != nil {
-			return cmp.Or(locked(err), err)
+			return orLocked(err)
 		}
 	}
 	written, err := r.work(ctx)
 	if err != nil {
-		return errors.Join(cmp.Or(locked(err), err), r.end(ctx, false))
+		_, ended := r.end(ctx, false)
+		return errors.Join(orLocked(err), ended)
 	}
 	if !written {
 		return nil
@@ -299,7 +302,12 @@ func (r *repair) work(ctx context.Context) (written bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		written = written || did
+		if did {
+			written = true
+			for _, t := range u.pair.sources {
+				r.tables = append(r.tables, t.Name.String())
+			}
+		}
 		if err := r.record(ctx, u, written); err != nil {
 			return false, err
 		}
@@ -316,7 +324,8 @@ func (r *repair) record(ctx context.Context, u *unit, written bool) (err error) 
 	}
 	if r.number == 0 {
 		first = 0
-		if r.number, err = r.cfg.Catalog.BeginRepair(ctx, r.task.ID, r.run.ID, r.user); err != nil {
+		r.mark = rand.Text()
+		if r.number, err = r.cfg.Catalog.BeginRepair(ctx, r.task.ID, r.run.ID, r.user, r.mark); err != nil {
 			return err
 		}
 	}
@@ -327,35 +336,6 @@ func (r *repair) record(ctx context.Context, u *unit, written bool) (err error) 
 		r.outcome.Rows[i].Before, r.outcome.Rows[i].After = nil, nil
 	}
 	return nil
-}
-
-// end records how the transaction ended, if anything is recorded of it.
-func (r *repair) end(ctx context.Context, committed bool) error {
-	if r.number == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return r.cfg.Catalog.EndRepair(ctx, r.number, committed)
-}
-
-func (r *repair) commit(ctx context.Context, tx pgx.Tx) error {
-	err := tx.Commit(ctx)
-	if err == nil {
-		repaired := 0
-		for _, row := range r.outcome.Rows {
-			if row.Outcome == catalog.OutcomeRepaired {
-				repaired++
-			}
-		}
-		log := r.cfg.Catalog.Log(ctx, r.task.Name, "info", "rows repaired",
-			fmt.Sprintf("comparison %d: %d rows repaired by %s", r.run.ID, repaired, r.user), "the rows as they were before are in sync_repairs")
-		return errors.Join(r.end(ctx, true), log)
-	}
-	if _, refused := errors.AsType[*pgconn.PgError](err); refused || errors.Is(err, pgx.ErrTxCommitRollback) {
-		return errors.Join(fmt.Errorf("commit in the destination: %w", err), r.end(ctx, false))
-	}
-	return fmt.Errorf("commit in the destination, with unknown outcome; REPAIR COMPARE %d again tells: %w", r.run.ID, err)
 }
 
 // collect finds the tables with reported rows and what must be known of them.

@@ -228,9 +228,11 @@ func TestRepairBesideOthers(t *testing.T) {
 	t.Parallel()
 	l := setup(t)
 	l.both("CREATE TABLE t(id int PRIMARY KEY, v text)")
+	if err := ledger.Ensure(t.Context(), l.d); err != nil {
+		t.Fatal(err)
+	}
 	l.exec(l.s, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
-	l.exec(l.d, `INSERT INTO t VALUES (2, 'x'), (3, 'c'); CREATE SCHEMA pgsyncd; CREATE TABLE pgsyncd.objects(task uuid, key text);
-		INSERT INTO pgsyncd.objects VALUES (gen_random_uuid(), 'ROWS "public"."t"')`)
+	l.exec(l.d, `INSERT INTO t VALUES (2, 'x'), (3, 'c'); INSERT INTO pgsyncd.objects VALUES (gen_random_uuid(), 'ROWS "public"."t"')`)
 	run := l.values(nil)
 	for _, row := range l.repair(run.ID, false).Rows {
 		if want := map[string]string{"1": "repaired", "2": "refused: the destination's table has rows of others", "3": "refused: the destination's table has rows of others"}[*row.Key["id"]]; !strings.HasPrefix(row.Outcome, want) {

@@ -114,6 +114,7 @@ func (s *Service) Wake() {
 func (s *Service) Run(ctx context.Context) error {
 	var g errgroup.Group
 	defer func() { _ = g.Wait() }()
+	g.Go(func() error { s.learnAll(ctx); return nil })
 	room := make(chan struct{}, s.cfg.Runs)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -60,10 +60,13 @@ func (comparisons) Repair(_ context.Context, run int64, user string, dry bool) (
 	case 1:
 		one := "1"
 		row := catalog.RepairRow{SourceTable: "t", Kind: catalog.RowExtra, Key: map[string]*string{"id": &one}, Statement: "DELETE", Outcome: "repaired"}
+		repair := &compare.Repair{Rows: []catalog.RepairRow{row, {SourceTable: "t", Kind: catalog.RowMissing, Outcome: "refused"}}, Notes: []string{"a note"}}
 		if dry {
-			row.Outcome = "would be repaired by " + user
+			repair.Rows[0].Outcome = "would be repaired by " + user
+		} else {
+			repair.Check = 8
 		}
-		return &compare.Repair{Rows: []catalog.RepairRow{row, {SourceTable: "t", Kind: catalog.RowMissing, Outcome: "refused"}}, Notes: []string{"a note"}}, nil
+		return repair, nil
 	case 2:
 		return nil, &compare.RefusedError{Message: "no", Detail: "The reason.", Hint: "The way out."}
 	}

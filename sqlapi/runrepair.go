@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"pgsyncd/catalog"
 	"pgsyncd/compare"
@@ -30,6 +31,12 @@ func (e *Engine) repairCompare(ctx context.Context, s *Session, stmt *RepairComp
 	}
 	for _, note := range repair.Notes {
 		s.Notice(Notice{Severity: "WARNING", Message: note})
+	}
+	if repair.Check != 0 {
+		s.Notice(Notice{
+			Message: fmt.Sprintf("the repaired tables are compared again: comparison %d", repair.Check),
+			Hint:    fmt.Sprintf("SELECT state, tables_different, rows_different FROM sync_compares WHERE run_id = %d;", repair.Check),
+		})
 	}
 	rows := make([][]*string, len(repair.Rows))
 	for i, r := range repair.Rows {

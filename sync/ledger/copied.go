@@ -147,7 +147,7 @@ func RoleKey(role string) string { return roleMark + role }
 // ForgetMade forgets what the task created in the database. Where it put rows stays known, and which roles it made.
 func ForgetMade(ctx context.Context, tx Execer, task string) error {
 	_, err := tx.Exec(ctx, `DELETE FROM pgsyncd.objects WHERE task = $1::uuid AND NOT key LIKE ANY ($2)`, task,
-		[]string{ClaimPrefix + "%", serverPrefix + "%", roleMark + "%"})
+		[]string{ClaimPrefix + "%", serverPrefix + "%", roleMark + "%", repairPrefix + "%"})
 	if err != nil {
 		return fmt.Errorf("forget what the task created: %w", err)
 	}
