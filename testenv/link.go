@@ -3,6 +3,7 @@ package testenv
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type link struct {
 	ends  [2]*net.TCPConn // where the bytes of each Direction go
 	gone  chan struct{}   // closed by cut
 	once  sync.Once
+	// Bytes to a silent end are thrown away: what is about to be forwarded the other way is the last.
+	silent [2]atomic.Bool
 
 	mu       sync.Mutex
 	requests int  // SSL and GSS requests that the server has not answered
@@ -125,10 +128,13 @@ func (l *link) forwardPiece(dir Direction, frames *framer, pending **rule, p pie
 		}
 		l.opening(frames, p)
 	}
+	r := *pending
+	if r != nil && p.last && r.action == cutAfter {
+		l.silent[1-dir].Store(true) // no answer overtakes the cut
+	}
 	if !l.write(dir, p.bytes) {
 		return false
 	}
-	r := *pending
 	if r == nil || !p.last {
 		return true
 	}
@@ -181,6 +187,9 @@ func (l *link) write(dir Direction, data []byte) bool {
 	for len(data) > 0 {
 		if !l.gate(dir) {
 			return false
+		}
+		if l.silent[dir].Load() {
+			return true
 		}
 		l.proxy.mu.Lock()
 		rate := l.proxy.rate

@@ -190,8 +190,8 @@ func (p *Proxy) Throttle(bytesPerSecond int) {
 	p.rate = bytesPerSecond
 }
 
-// CutAfter forwards the first frame for which match is true, to its last byte, and then cuts all connections. The channel
-// is closed when that was done. match may be called from several goroutines, one call at a time.
+// CutAfter forwards the first frame for which match is true, to its last byte, and then cuts all connections, before anything
+// comes back. The channel is closed when that was done. match may be called from several goroutines, one call at a time.
 func (p *Proxy) CutAfter(match Match) <-chan struct{} { return p.addRule(cutAfter, match) }
 
 // CutBefore cuts all connections in place of forwarding the first frame for which match is true.

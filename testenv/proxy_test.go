@@ -58,6 +58,9 @@ func TestProxyCutAfterForwardsTheFrame(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := p.Refuse(true); err != nil { // pgx asks the server to cancel what is lost
+		t.Fatal(err)
+	}
 	if err := simple(t.Context(), conn, "COMMIT"); err == nil {
 		t.Fatal("COMMIT was answered although the connection was cut")
 	}
