@@ -153,7 +153,7 @@ func (r *reading) contentList(o origin) []string {
 	hashes, texts := make([]string, len(r.columns)), make([]string, len(r.columns))
 	for i, c := range r.columns {
 		name := pgx.Identifier{o.name(c.target)}.Sanitize()
-		hashes[i] = fmt.Sprintf(r.hash, image(r.columns[i:i+1], o.name))
+		hashes[i] = r.hashOf(r.columns[i:i+1], o)
 		texts[i] = fmt.Sprintf("CASE WHEN pg_catalog.pg_column_size(%s) IS NOT NULL THEN pg_catalog.left(pg_catalog.format('%%s', %[1]s), %d) END", name, longest+1)
 	}
 	return []string{

@@ -33,9 +33,10 @@ type job struct {
 // sides is one connection to either side.
 type sides struct {
 	source, destination *pgx.Conn
-	hash                string  // SQL that hashes one bytea, the same on both servers
-	floats              bool    // the servers write floating point numbers alike
-	moment              *moment // that both show, in transactions; nil: there are none
+	hash                string            // SQL that hashes one bytea, the same on both servers
+	fields              map[uint32]string // what both servers hash alike without its being sent
+	floats              bool              // the servers write floating point numbers alike
+	moment              *moment           // that both show, in transactions; nil: there are none
 }
 
 func (j *job) connect(ctx context.Context) (_ *sides, err error) {
@@ -66,7 +67,10 @@ func (j *job) connect(ctx context.Context) (_ *sides, err error) {
 		return nil, err
 	}
 	s.floats = (a < 120000) == (b < 120000)
-	s.hash, err = commonHash(ctx, s.source, s.destination)
+	if s.hash, err = commonHash(ctx, s.source, s.destination); err != nil {
+		return nil, err
+	}
+	s.fields, err = commonFields(ctx, s.source, s.destination)
 	return s, err
 }
 

@@ -170,7 +170,8 @@ func targets(columns []schema.Column) (names []string) {
 // column is one that both sides of a pair have; its value enters the image of a row.
 type column struct {
 	target string
-	text   bool // as text
+	text   bool   // as text
+	typ    uint32 // OID of its type where that is the same everywhere, else 0
 }
 
 // columns are those that all parts have, in the order of the first, and the names of the others.
@@ -178,12 +179,15 @@ func columns(parts []schema.Table) (common []column, others []string) {
 	for i, t := range parts {
 		for _, c := range t.Columns {
 			everywhere := true
-			col := column{c.Target, asText(c)}
+			col := column{target: c.Target, text: asText(c)}
 			for _, o := range parts {
 				other := find(o.Columns, c.Target)
 				everywhere = everywhere && other != nil
 				// The binary form of a value depends on its type.
 				col.text = col.text || other != nil && (asText(*other) || other.TypeOID != c.TypeOID)
+			}
+			if !col.text {
+				col.typ = c.TypeOID
 			}
 			switch {
 			case everywhere && i == 0:

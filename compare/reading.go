@@ -17,11 +17,12 @@ type reading struct {
 	what    string // the table, for errors
 	conn    *pgx.Conn
 	from    []origin
-	tids    bool     // its rows have a ctid, which identifies them within a transaction
-	columns []column // that are compared
-	key     []column // of these; nil for none
-	hash    string   // SQL that hashes one bytea; empty when rows are only counted
-	pace    *pace    // nil: as fast as possible
+	tids    bool              // its rows have a ctid, which identifies them within a transaction
+	columns []column          // that are compared
+	key     []column          // of these; nil for none
+	hash    string            // SQL that hashes one bytea; empty when rows are only counted
+	fields  map[uint32]string // SQL of the fields of a record that is hashed, by type; nil: rows are hashed by their images
+	pace    *pace             // nil: as fast as possible
 	brake   *brake
 	total   figure // what measure found
 }
@@ -54,13 +55,33 @@ func (r *reading) rows(list func(o origin) []string) string {
 }
 
 // imageHash, keyHash and tid are SQL for what identifies a row: its content, its key (without one, its content), its place.
-func (r *reading) imageHash(o origin) string { return fmt.Sprintf(r.hash, image(r.columns, o.name)) }
+func (r *reading) imageHash(o origin) string { return r.hashOf(r.columns, o) }
 
 func (r *reading) keyHash(o origin) string {
 	if r.key == nil {
 		return r.imageHash(o)
 	}
-	return fmt.Sprintf(r.hash, image(r.key, o.name))
+	return r.hashOf(r.key, o)
+}
+
+// hashOf is the SQL of the hash of some columns of a row.
+func (r *reading) hashOf(columns []column, o origin) string {
+	var fields []string
+	var sent []column
+	for _, c := range columns {
+		if field, ok := r.fields[c.typ]; ok {
+			fields = append(fields, fmt.Sprintf(field, pgx.Identifier{o.name(c.target)}.Sanitize()))
+		} else {
+			sent = append(sent, c)
+		}
+	}
+	if fields == nil || len(fields) > maxFields {
+		return fmt.Sprintf(r.hash, image(columns, o.name))
+	}
+	if sent != nil {
+		fields = append(fields, image(sent, o.name))
+	}
+	return recordHash(fields)
 }
 
 func (r *reading) tid() string {
@@ -94,30 +115,40 @@ func (j *job) measure(ctx context.Context, s *sides, p pair, parts []schema.Tabl
 // readings are the two sides of a pair. A missingError says what the destination lacks.
 func (j *job) readings(ctx context.Context, s *sides, p pair, parts []schema.Table, columns []column) (source, destination *reading, err error) {
 	source = &reading{
-		what: p.name() + " in the source", conn: s.source, tids: true, columns: columns, key: key(parts, columns), hash: s.hash, pace: j.sourcePace, brake: j.brake,
+		what: p.name() + " in the source", conn: s.source, tids: true, columns: columns, hash: s.hash, pace: j.sourcePace, brake: j.brake,
 	}
 	for _, t := range parts {
 		source.from = append(source.from, origin{
 			from(t.Name, t.Kind, t.Filter), func(target string) string { return find(t.Columns, target).Name },
 		})
 	}
-	kind, names, err := relation(ctx, s.destination, p.target)
+	kind, types, err := relation(ctx, s.destination, p.target)
 	if err != nil {
 		return source, nil, fmt.Errorf("find %s in the destination: %w", p.target, err)
 	}
 	if kind == 0 {
 		return source, nil, &missingError{"table"}
 	}
-	missing := func(c column) bool { return !slices.Contains(names, c.target) }
+	missing := func(c column) bool { return types[c.target] == 0 }
+	columns = slices.Clone(columns)
 	if j.run.Type == TypeRows {
-		columns = slices.DeleteFunc(slices.Clone(columns), missing)
+		columns = slices.DeleteFunc(columns, missing)
 	} else if i := slices.IndexFunc(columns, missing); i >= 0 {
 		return source, nil, &missingError{fmt.Sprintf("column: column %s does not exist", quoted([]string{columns[i].target}))}
+	}
+	for i := range columns {
+		if types[columns[i].target] != columns[i].typ {
+			columns[i].typ = 0
+		}
+	}
+	source.columns, source.key = columns, key(parts, columns)
+	if source.pace == nil { // else the images are made anyway, to be measured
+		source.fields = s.fields
 	}
 	destination = &reading{
 		what: p.target.String() + " in the destination", conn: s.destination, tids: kind == 'r' || kind == 'p' || kind == 'm',
 		from:    []origin{{from(p.target, kind, ""), func(target string) string { return target }}},
-		columns: columns, key: source.key, hash: s.hash, pace: j.destinationPace, brake: j.brake,
+		columns: columns, key: source.key, hash: s.hash, fields: source.fields, pace: j.destinationPace, brake: j.brake,
 	}
 	return source, destination, nil
 }
@@ -127,19 +158,25 @@ type missingError struct{ what string }
 
 func (e *missingError) Error() string { return "the destination has no such " + e.what }
 
-// relation is the pg_class.relkind of a relation, 0 when there is none, and the names of its columns.
-func relation(ctx context.Context, conn *pgx.Conn, name schema.Name) (byte, []string, error) {
+// relation is the pg_class.relkind of a relation, 0 when there is none, and the OIDs of its columns' types by their names.
+func relation(ctx context.Context, conn *pgx.Conn, name schema.Name) (byte, map[string]uint32, error) {
 	var kind string
 	var columns []string
-	err := conn.QueryRow(ctx, `SELECT c.relkind::text, ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
-		WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) FROM pg_catalog.pg_class c
+	var types []uint32
+	err := conn.QueryRow(ctx, `SELECT c.relkind::text,
+		ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+		ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`,
-		name.Schema, name.Name).Scan(&kind, &columns)
+		name.Schema, name.Name).Scan(&kind, &columns, &types)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil, nil
 	}
 	if err != nil {
 		return 0, nil, err
 	}
-	return kind[0], columns, nil
+	named := make(map[string]uint32, len(columns))
+	for i, c := range columns {
+		named[c] = types[i]
+	}
+	return kind[0], named, nil
 }

@@ -127,10 +127,13 @@ func (r *reading) trickle(ctx context.Context, each func(entry)) error {
 	})
 }
 
-// slowQuery gives every row as an entry with the size of its image.
+// slowQuery gives every row as an entry with the size of its image, if that matters.
 func (r *reading) slowQuery() string {
 	if r.hash == "" && (r.pace == nil || r.pace.bytes.rate == 0) {
 		return "SELECT 0::bigint, 0::bigint, '(0,0)'::pg_catalog.tid, 0::bigint FROM (" + r.rows(func(origin) []string { return []string{"1"} }) + ") AS r"
+	}
+	if r.pace == nil { // and its size does not matter
+		return "SELECT k, h, t, 0::bigint FROM (" + r.rows(func(o origin) []string { return []string{r.keyHash(o), r.imageHash(o), r.tid()} }) + ") AS r (k, h, t)"
 	}
 	key, hash := "0::bigint", "0::bigint"
 	inner := func(o origin) []string { return []string{image(r.columns, o.name), r.tid()} }

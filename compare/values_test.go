@@ -1,12 +1,15 @@
 package compare_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"pgsyncd/compare"
 	"pgsyncd/sync/schema"
+	"pgsyncd/testenv"
 )
 
 // plant is a pair of tables called t.
@@ -50,6 +53,10 @@ const (
 		CREATE FUNCTION shout(pair) RETURNS text LANGUAGE sql AS 'SELECT ''always the same''';
 		CREATE CAST (pair AS text) WITH FUNCTION shout(pair); DROP TABLE burn, burn_more;`
 )
+
+// manyColumns makes a table of columns that are two fields of a row each.
+const manyColumns = `DO $$ BEGIN EXECUTE 'CREATE TABLE %[1]s(' ||
+	(SELECT string_agg('c' || i || ' char DEFAULT ''x''', ',') FROM generate_series(1, 900) AS i) || ')'; END $$; `
 
 var plants = []plant{
 	many("nothing", "(1, 'a')", "(1, 'a')", equal, equal),
@@ -113,6 +120,20 @@ var plants = []plant{
 	one("range", "int4range", "'[1,3]'", "'[1,4)'", equal),
 	one("user range", "span", "'[1,3]'", "'[1,3]'", equal),
 	one("other user range", "span", "'[1,3]'", "'[1,3)'", different),
+	one("blanks that count", "bpchar", "'a'", "'a  '", different),
+	one("blanks of another character", "char(5)", "'a'", `E'a\u00a0'`, different),
+	one("true", "boolean", "true", "NULL", different),
+	{
+		"null elsewhere", "CREATE TABLE %[1]s(a int, b int, c text); INSERT INTO %[1]s VALUES (1, NULL, ''), (NULL, NULL, 'x')",
+		"CREATE TABLE %[1]s(a int, b int, c text); INSERT INTO %[1]s VALUES (NULL, 1, ''), (NULL, NULL, 'x')", equal, different, "",
+	},
+	{
+		"swapped numbers", "CREATE TABLE %[1]s(id int, a int, b bool); INSERT INTO %[1]s VALUES (1, 7, true), (2, 8, true)",
+		"CREATE TABLE %[1]s(id int, a int, b bool); INSERT INTO %[1]s VALUES (1, 8, true), (2, 7, true)", equal, different, "",
+	},
+	{
+		"many columns", manyColumns + "INSERT INTO %[1]s DEFAULT VALUES", manyColumns + "INSERT INTO %[1]s (c1) VALUES ('y')", equal, different, "",
+	},
 	{
 		"columns in another order", "CREATE TABLE %[1]s(a int, b text, c mood); INSERT INTO %[1]s VALUES (1, 'x', 'ok')",
 		"CREATE TABLE %[1]s(c mood, b text, a int); INSERT INTO %[1]s VALUES ('ok', 'x', 1)", equal, equal, "",
@@ -250,5 +271,41 @@ func TestSelection(t *testing.T) {
 	run := l.await(l.queue(count(`"public"."b"`)))
 	if run.State != compare.StateFailed || !strings.Contains(run.Error, `"public"."b" does not belong`) {
 		t.Errorf("foreign table: %s %s", run.State, run.Error)
+	}
+}
+
+// TestTypesThatDiffer: what has another type is another value, even where the types' own hashes agree.
+func TestTypesThatDiffer(t *testing.T) {
+	t.Parallel()
+	l := setup(t)
+	l.exec(l.s, "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 705032705)")
+	l.exec(l.d, "CREATE TABLE t (id int PRIMARY KEY, v bigint); INSERT INTO t VALUES (1, 5000000000)")
+	if o := l.outcome(nil); o.Result != different || !slices.Equal(o.Rows, []string{"different id=1 v"}) {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestEncodings compares databases that encode text differently.
+func TestEncodings(t *testing.T) {
+	t.Parallel()
+	l := setup(t)
+	_, cluster := testenv.SharedPair(t)
+	const latin = "latin of comparisons"
+	cluster.Exec(t, "postgres", `CREATE DATABASE "`+latin+`" TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`)
+	t.Cleanup(func() {
+		if err := cluster.DropDatabase(context.WithoutCancel(t.Context()), latin); err != nil {
+			t.Error(err)
+		}
+	})
+	l.target, l.d = parse(t, cluster.ConnString(latin)), cluster.Connect(t, latin)
+	l.exec(l.d, "SET client_encoding = 'UTF8'")
+	l.both(`CREATE TABLE t (k text PRIMARY KEY, n name, v varchar, c char(9), x "char", i int);
+		INSERT INTO t SELECT 'Schlüssel ' || i, 'Größe', 'été' || i, 'grün', 'x', i FROM generate_series(1, 9) i`)
+	if o := l.outcome(nil); o.Result != equal {
+		t.Errorf("%+v", o)
+	}
+	l.exec(l.d, "UPDATE t SET v = 'ete5' WHERE i = 5")
+	if o := l.outcome(nil); o.Result != different || !slices.Equal(o.Rows, []string{"different k=Schlüssel 5 v"}) {
+		t.Errorf("%+v", o)
 	}
 }
