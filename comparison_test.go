@@ -85,7 +85,7 @@ func TestComparisonUnderLoad(t *testing.T) {
 func compareNow(t *testing.T, d *testenv.Daemon, kind string) map[string]string {
 	t.Helper()
 	id := d.PSQL(t, fmt.Sprintf("COMPARE SYNC TASK compared %s", kind))
-	eventually(t, "the comparison ends", func() bool {
+	testenv.Eventually(t, "the comparison ends", func() bool {
 		state := d.PSQL(t, "SELECT state || coalesce(': ' || error, '') FROM sync_compares WHERE run_id = "+id)
 		if strings.HasPrefix(state, "failed") {
 			t.Fatal(state)

@@ -26,20 +26,6 @@ func TestMain(m *testing.M) {
 // patience bounds every wait of a test.
 const patience = time.Minute
 
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never happens: %s", what)
-		}
-		<-tick.C
-	}
-}
-
 var sharedDaemon = sync.OnceValues(func() (*testenv.Daemon, error) {
 	return testenv.NewDaemon(context.Background(), testenv.DaemonConfig{})
 })
@@ -201,7 +187,7 @@ func TestLife(t *testing.T) {
 			clients <- err
 		}()
 	}
-	eventually(t, "both clients are connected", func() bool {
+	testenv.Eventually(t, "both clients are connected", func() bool {
 		return d.PSQL(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql'") == "3"
 	})
 	if err := d.Terminate(); err != nil { // reports an exit code other than 0

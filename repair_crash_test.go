@@ -36,12 +36,12 @@ func TestRepairSurvivesKill(t *testing.T) {
 		ended := func(id string) func() bool {
 			return func() bool { return d.PSQL(t, "SELECT state FROM sync_compares WHERE run_id = "+id) == "finished" }
 		}
-		eventually(t, "the copy and its comparisons end", func() bool {
+		testenv.Eventually(t, "the copy and its comparisons end", func() bool {
 			return d.PSQL(t, fmt.Sprintf("SELECT count(*) FROM sync_compares WHERE task = '%s' AND state = 'finished'", task)) == "2"
 		})
 		dst.Exec(t, destination, "DELETE FROM t WHERE id = 1; UPDATE t SET v = 'x' WHERE id = 2; INSERT INTO t VALUES (6, 'x')")
 		run := d.PSQL(t, fmt.Sprintf("COMPARE SYNC TASK %s VALUES", task))
-		eventually(t, "the comparison ends", ended(run))
+		testenv.Eventually(t, "the comparison ends", ended(run))
 
 		stalled := proxy.StallAfter(c.match)
 		gone := make(chan error, 1)
@@ -65,7 +65,7 @@ func TestRepairSurvivesKill(t *testing.T) {
 		}
 		proxy.Cut()
 		proxy.Resume()
-		eventually(t, "the outcome is known", func() bool { return !strings.HasPrefix(d.PSQL(t, query), "not known") })
+		testenv.Eventually(t, "the outcome is known", func() bool { return !strings.HasPrefix(d.PSQL(t, query), "not known") })
 		outcome, check, _ := strings.Cut(d.PSQL(t, query), "|")
 		if outcome != c.want {
 			t.Errorf("%s: %s", c.name, outcome)
@@ -74,7 +74,7 @@ func TestRepairSurvivesKill(t *testing.T) {
 			d.PSQL(t, "REPAIR COMPARE "+run)
 			check = d.PSQL(t, "SELECT DISTINCT check_run_id FROM sync_repairs WHERE check_run_id IS NOT NULL AND run_id = "+run)
 		}
-		eventually(t, "the repaired tables are compared again", ended(check))
+		testenv.Eventually(t, "the repaired tables are compared again", ended(check))
 		if got := d.PSQL(t, "SELECT tables_total, tables_different FROM sync_compares WHERE run_id = "+check); got != "1|0" {
 			t.Errorf("%s: the comparison after the repair: %s", c.name, got)
 		}

@@ -46,7 +46,7 @@ func TestRepairUnderLoad(t *testing.T) {
 			INSERT INTO parts SELECT n + 10000 * (%[1]d + 1), 7 FROM generate_series(1, 10) n; INSERT INTO bag SELECT 100 + %[1]d, n FROM generate_series(1, 2) n, generate_series(1, 2);
 			DELETE FROM bag WHERE ctid IN (SELECT ctid FROM bag WHERE who < 20 LIMIT 3)`, round))
 		id := d.PSQL(t, "COMPARE SYNC TASK repaired VALUES")
-		eventually(t, "the comparison ends", func() bool { return d.PSQL(t, "SELECT state FROM sync_compares WHERE run_id = "+id) == "finished" })
+		testenv.Eventually(t, "the comparison ends", func() bool { return d.PSQL(t, "SELECT state FROM sync_compares WHERE run_id = "+id) == "finished" })
 		rest.Unlock()
 		for line := range strings.Lines(d.PSQL(t, "REPAIR COMPARE "+id)) {
 			fields := strings.Split(strings.TrimSpace(line), "|") // table, kind, key, statement, outcome
@@ -69,7 +69,7 @@ func TestRepairUnderLoad(t *testing.T) {
 	}
 	d.PSQL(t, "WAIT FOR SYNC TASK repaired CAUGHT UP TIMEOUT '2 min'")
 	id := d.PSQL(t, "COMPARE SYNC TASK repaired VALUES")
-	eventually(t, "the comparison ends", func() bool { return d.PSQL(t, "SELECT state FROM sync_compares WHERE run_id = "+id) == "finished" })
+	testenv.Eventually(t, "the comparison ends", func() bool { return d.PSQL(t, "SELECT state FROM sync_compares WHERE run_id = "+id) == "finished" })
 	for line := range strings.Lines(d.PSQL(t, `SELECT "table" || key, kind, source_row, destination_row FROM sync_compare_rows WHERE key IS NOT NULL AND run_id = `+id)) {
 		if key, _, _ := strings.Cut(line, "|"); last[key] == "repaired" {
 			t.Errorf("repaired, and differs: %s", line)

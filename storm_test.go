@@ -46,10 +46,10 @@ func TestStorm(t *testing.T) {
 // calm waits until no client is left.
 func calm(t *testing.T, d *testenv.Daemon) {
 	t.Helper()
-	eventually(t, "the sessions end", func() bool {
+	testenv.Eventually(t, "the sessions end", func() bool {
 		return d.PSQL(t, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'pgsyncd_monitor'") == "0"
 	})
-	eventually(t, "the connections end", func() bool {
+	testenv.Eventually(t, "the connections end", func() bool {
 		sockets, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.PID()))
 		return err == nil && len(sockets) < 50
 	})

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"pgsyncd/testenv"
 )
 
 // holdEnv makes the test binary open the catalog in the directory it names, say so and wait to be killed.
@@ -23,7 +25,7 @@ func TestServerDiesWithItsDaemon(t *testing.T) {
 	cmd := holder(t, dir)
 	kill(t, cmd.Process.Pid)
 	_ = cmd.Wait()
-	await(t, func() bool {
+	testenv.Eventually(t, "the server dies", func() bool {
 		pids, err := workingIn(filepath.Join(dir, "catalog", "data"))
 		if err != nil {
 			t.Fatal(err)
@@ -145,7 +147,7 @@ func TestServerIsRestarted(t *testing.T) {
 	for range 2 {
 		pid := postmasterPID(c.cluster.data)
 		kill(t, pid)
-		await(t, func() bool {
+		testenv.Eventually(t, "the server is back", func() bool {
 			_, err := c.TaskByID(t.Context(), task.ID)
 			return err == nil && postmasterPID(c.cluster.data) != pid
 		})

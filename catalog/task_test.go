@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"pgsyncd/testenv"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jackc/pgx/v5"
@@ -297,25 +299,10 @@ func TestFireLooksAgain(t *testing.T) {
 	}
 }
 
-// await waits until a condition of the outside world holds.
-func await(t *testing.T, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal("the condition never held")
-		}
-	}
-}
-
 // awaitSQL waits until a query says true.
 func awaitSQL(t *testing.T, c *Catalog, sql string, args ...any) {
 	t.Helper()
-	await(t, func() bool {
-		var done bool
+	testenv.Eventually(t, sql, func() (done bool) {
 		if err := c.pool.QueryRow(t.Context(), sql, args...).Scan(&done); err != nil {
 			t.Fatalf("%v\n%s", err, sql)
 		}

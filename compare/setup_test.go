@@ -241,15 +241,7 @@ func (l *lab) results(run int64) map[string]result {
 // eventually waits for a condition.
 func (l *lab) eventually(what string, condition func() bool) {
 	l.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		if time.Now().After(deadline) {
-			l.Fatalf("it never happens: %s", what)
-		}
-		<-tick.C
-	}
+	testenv.Eventually(l.T, what, condition)
 }
 
 // streams holds the stream of the one task, if any.

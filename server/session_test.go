@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgsyncd/sqlapi"
+	"pgsyncd/testenv"
 
 	"github.com/jackc/pgx/v5"
 	wire "github.com/jackc/pgx/v5/pgproto3"
@@ -26,16 +27,7 @@ func (h *harness) cancelFirst(tb testing.TB, conn *pgx.Conn) {
 // eventually waits for a condition.
 func eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(patience)
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			tb.Fatalf("waited in vain until %s", what)
-		}
-	}
+	testenv.Eventually(tb, what, condition)
 }
 
 // sessions counts the server's sessions.

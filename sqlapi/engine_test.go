@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pgsyncd/catalog"
 	"pgsyncd/testenv"
@@ -396,7 +395,7 @@ func TestDropForce(t *testing.T) {
 	b.fire("shop", catalog.EventStart, catalog.EventFullBegun)
 	done := make(chan answer)
 	go func() { done <- b.as(Operator, "DROP SYNC TASK shop FORCE") }()
-	b.await("the task is told to stop", func() bool {
+	testenv.Eventually(t, "the task is told to stop", func() bool {
 		return b.do("SELECT state FROM sync_tasks").one(t) == string(catalog.StateStopping)
 	})
 	b.fire("shop", catalog.EventDrained, catalog.EventCompleted)
@@ -405,19 +404,6 @@ func TestDropForce(t *testing.T) {
 	}
 	if n := b.do("SELECT count(*) FROM sync_tasks").one(t); n != "0" {
 		t.Errorf("%s tasks are left", n)
-	}
-}
-
-func (b *bench) await(what string, condition func() bool) {
-	b.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		if time.Now().After(deadline) {
-			b.Fatalf("it never happens: %s", what)
-		}
-		<-tick.C
 	}
 }
 

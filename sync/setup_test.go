@@ -220,13 +220,7 @@ func (l *lab) through(c *testenv.Cluster, db string) (*testenv.Proxy, string) {
 // await waits for a channel to be closed.
 func (l *lab) await(what string, done <-chan struct{}) {
 	l.Helper()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-		l.Fatalf("it never happens: %s", what)
-	}
+	testenv.Await(l.T, what, done)
 }
 
 // create makes the task; clauses follow FROM and TO.
@@ -285,13 +279,7 @@ func (l *lab) equal() {
 // eventually waits for a condition.
 func (l *lab) eventually(what string, condition func() bool) {
 	l.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
-			l.Fatalf("it never happens: %s", what)
-		}
-	}
+	testenv.Eventually(l.T, what, condition)
 }
 
 // fails waits until the task is in a state that waits for an operator.

@@ -238,15 +238,18 @@ func TestSettle(t *testing.T) {
 	endSecond()
 	done := make(chan error, 1)
 	go func() { done <- wait() }()
-	w.waitUntil(t, func() (ok bool, err error) {
+	testenv.Eventually(t, "the copy waits for the snapshot", func() (ok bool) {
 		select {
 		case err := <-done:
-			return false, fmt.Errorf("the copy did not wait: %w", err)
+			t.Fatalf("the copy did not wait: %v", err)
 		default:
 		}
-		err = w.src.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_sleep(0.01), pg_stat_activity
+		err := w.src.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity
 			WHERE application_name LIKE 'pgsyncd%' AND query LIKE '%pg_visible_in_snapshot%'`).Scan(&ok)
-		return ok, err
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
 	})
 	if err := w.source.Set(t.Context(), map[string]string{"synchronous_standby_names": ""}, false); err != nil {
 		t.Fatal(err)

@@ -10,38 +10,28 @@ import (
 
 	"pgsyncd/sync/fullcopy"
 	"pgsyncd/testenv"
-)
 
-// waitUntil waits until a query is true.
-func (w *world) waitUntil(t *testing.T, side func() (bool, error)) {
-	t.Helper()
-	for {
-		ok, err := side()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ok {
-			return
-		}
-		runtime.Gosched()
-	}
-}
+	"github.com/jackc/pgx/v5"
+)
 
 func (w *world) untilSource(t *testing.T, sql string, args ...any) {
 	t.Helper()
-	conn := w.source.Connect(t, w.from)
-	w.waitUntil(t, func() (ok bool, err error) {
-		err = conn.QueryRow(t.Context(), "SELECT "+sql+" FROM pg_sleep(0.01)", args...).Scan(&ok)
-		return ok, err
-	})
+	until(t, w.source.Connect(t, w.from), sql, args...)
 }
 
 func (w *world) untilDestination(t *testing.T, sql string) {
 	t.Helper()
-	conn := w.destination.Connect(t, w.to)
-	w.waitUntil(t, func() (ok bool, err error) {
-		err = conn.QueryRow(t.Context(), "SELECT "+sql+" FROM pg_sleep(0.01)").Scan(&ok)
-		return ok, err
+	until(t, w.destination.Connect(t, w.to), sql)
+}
+
+// until waits until an expression is true.
+func until(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	testenv.Eventually(t, sql, func() (ok bool) {
+		if err := conn.QueryRow(t.Context(), "SELECT "+sql, args...).Scan(&ok); err != nil {
+			t.Fatal(err)
+		}
+		return ok
 	})
 }
 

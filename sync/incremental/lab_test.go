@@ -291,15 +291,7 @@ func (l *lab) resume() *running {
 // eventually waits for a condition.
 func (l *lab) eventually(what string, condition func() bool) {
 	l.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		if time.Now().After(deadline) {
-			l.Fatalf("it never happens: %s", what)
-		}
-		<-tick.C
-	}
+	testenv.Eventually(l.T, what, condition)
 }
 
 // recorder takes what a stream reports.
