@@ -11,6 +11,8 @@ import (
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/schema"
 	"pgsyncd/testenv"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // tableOf is a reading of a table with that many rows of one column.
@@ -22,7 +24,7 @@ func tableOf(t *testing.T, rows int) *reading {
 	if _, err := conn.Exec(t.Context(), fmt.Sprintf("CREATE TABLE t(id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, %d)", rows)); err != nil {
 		t.Fatal(err)
 	}
-	columns := []column{{target: "id"}}
+	columns := []column{{target: "id", typ: pgtype.Int4OID}}
 	same := func(name string) string { return name }
 	return &reading{
 		what: "t", conn: conn, tids: true, columns: columns, key: columns, hash: hashes[0],
@@ -64,6 +66,7 @@ func TestFigures(t *testing.T) {
 func TestBrakedStatement(t *testing.T) {
 	t.Parallel()
 	r := tableOf(t, 100)
+	r.fields = map[uint32]string{pgtype.Int4OID: "%[1]s"}
 	want, err := r.figure(t.Context())
 	if err != nil {
 		t.Fatal(err)
