@@ -13,6 +13,10 @@
 // from 0 and knows no session setting. What depends on the database, which is every type that is not a built-in one, enters
 // it as text. Both servers must give the same hash for a probe, else md5 takes its place.
 //
+// Between servers since 14 that agree on it, what makes most columns need not be sent to be hashed: where a type's own hash is that of
+// exactly its value (hash.go), the row's hash is made of the hashes of its columns, and of one image of all others. PostgreSQL's hash of a record is
+// a linear combination of these, so that the sum over all rows would not notice two rows that swap a value; it therefore only seeds another hash.
+//
 // Tables and columns are paired by the names they have in the destination; of the source only the rows and columns that are selected
 // are read. A tree of partitions is one table, read through its root, because the sides may be partitioned differently; only where
 // its leaves are selected differently are they read one by one. A table that others inherit from is read without them. Several
