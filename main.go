@@ -323,7 +323,7 @@ func (b backend) Cancel(ctx context.Context, conn *pgconn.HijackedConn) error {
 	return b.catalog.CancelSession(ctx, conn)
 }
 
-func (b backend) Refresh(ctx context.Context) { b.supervisor.Flush(ctx) }
+func (b backend) Refresh(ctx context.Context) { b.supervisor.Refresh(ctx) }
 
 func (b backend) Credential(ctx context.Context, user string) (server.Credential, bool, error) {
 	u, err := b.catalog.User(ctx, user)

@@ -106,7 +106,8 @@ type Backend interface {
 	Open(ctx context.Context, p sqlapi.Privilege, params map[string]string) (*pgconn.HijackedConn, error)
 	// Cancel asks the database to cancel what the connection is executing, and returns when it has been asked.
 	Cancel(ctx context.Context, conn *pgconn.HijackedConn) error
-	// Refresh brings live figures into the catalog before they are read. Calls may be coalesced.
+	// Refresh brings live figures into the catalog before they are read. It is called for every query, so it does no more than is
+	// needed for figures of the present, and gives up soon where that cannot be had.
 	Refresh(ctx context.Context)
 	// Credential looks a user up; false means there is none.
 	Credential(ctx context.Context, user string) (Credential, bool, error)

@@ -96,7 +96,7 @@ func (c *session) handleBind(ctx context.Context, frame []byte) error {
 		return err
 	}
 	if stmt == nil {
-		c.refresh(ctx) // a query's snapshot is taken now
+		c.server.backend.Refresh(ctx) // a query's snapshot is taken now
 		return c.send(ctx, reply{awaits: awaitsBind, name: name}, frame)
 	}
 	p := &portal{stmt: stmt}
@@ -168,7 +168,7 @@ func (c *session) handleExecute(ctx context.Context, frame []byte) error {
 
 // rebind gives a portal a new snapshot: the old one was taken by Bind, before the statement did the work whose rows are read.
 func (c *session) rebind(ctx context.Context, name string, p *portal) error {
-	c.refresh(ctx)
+	c.server.backend.Refresh(ctx)
 	closing := reply{awaits: awaitsClosePortal, name: name, hidden: true}
 	if err := c.send(ctx, closing, encodeFrontend(&wire.Close{ObjectType: 'P', Name: name})); err != nil {
 		return err

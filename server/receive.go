@@ -181,13 +181,6 @@ func (c *session) rejectQuery(ctx context.Context, e *sqlapi.Error) error {
 	return c.send(ctx, reply{awaits: awaitsQuery, err: e}, encodeFrontend(&wire.Query{String: brokenSQL}))
 }
 
-// refresh brings live figures into the catalog before it is read.
-func (c *session) refresh(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
-	defer cancel()
-	c.server.backend.Refresh(ctx)
-}
-
 // readable refuses text that the catalog would read differently from our lexer.
 func (c *session) readable(text string) *sqlapi.Error {
 	c.mu.Lock()

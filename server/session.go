@@ -29,11 +29,8 @@ var (
 	errNotReading = sqlapi.Errorf(sqlapi.CodeCancelled, "terminating connection because its statement could not be canceled")
 )
 
-// Time limits of what nobody waits for.
-const (
-	goodbyeTimeout = 2 * time.Second // for a canceled statement to end and for a client to take the last message
-	refreshTimeout = 2 * time.Second // a supervisor that is stuck must not keep clients from reading
-)
+// goodbyeTimeout is for a canceled statement to end and for a client to take the last message.
+const goodbyeTimeout = 2 * time.Second
 
 // session is one client that has logged in, and its connection to the catalog.
 //
@@ -67,6 +64,7 @@ type session struct {
 }
 
 func newSession(s *Server, info *sqlapi.Session, client net.Conn, backend *pgconn.HijackedConn) *session {
+	client, backend.Conn = asSocket(client), asSocket(backend.Conn)
 	c := &session{
 		server: s, info: info, client: client, backend: backend, frames: newFrameReader(client),
 		replies: newReplies(), started: time.Now(), since: time.Now(),

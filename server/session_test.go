@@ -202,7 +202,7 @@ func TestBackendLost(t *testing.T) {
 
 	p := &player{t: t, h: h}
 	p.line("login")
-	_ = h.server.snapshot()[0].backend.Conn.(*net.TCPConn).CloseRead()
+	_ = h.server.snapshot()[0].backend.Conn.(*socket).stream.(*net.TCPConn).CloseRead()
 	p.read("E$", &p.out)
 	if !strings.Contains(p.out.String(), "FATAL FATAL 57P01") {
 		t.Errorf("the client was told %s", p.out.String())

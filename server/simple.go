@@ -25,7 +25,7 @@ func (c *session) handleQuery(ctx context.Context, frame []byte) error {
 	}
 	if len(segments) == 1 && segments[0].Kind != sqlapi.Control && segments[0].Kind != sqlapi.Refused {
 		if segments[0].Kind == sqlapi.Plain {
-			c.refresh(ctx)
+			c.server.backend.Refresh(ctx)
 		}
 		return c.send(ctx, reply{awaits: awaitsQuery}, frame)
 	}
@@ -78,7 +78,7 @@ func (c *session) runSegments(ctx context.Context, segments []sqlapi.Segment) er
 
 // runPlain executes a run of plain SQL; false means that it failed and that the client knows.
 func (c *session) runPlain(ctx context.Context, seg sqlapi.Segment) (bool, error) {
-	c.refresh(ctx)
+	c.server.backend.Refresh(ctx)
 	return c.query(ctx, reply{shift: seg.Chars}, seg.Text)
 }
 
@@ -99,7 +99,7 @@ func (c *session) runControl(ctx context.Context, seg sqlapi.Segment) (bool, err
 	case e != nil:
 		return fail(e.Shift(seg.Chars))
 	case p.Query != "":
-		c.refresh(ctx)
+		c.server.backend.Refresh(ctx)
 		return c.query(ctx, reply{}, p.Query)
 	}
 	return c.query(ctx, reply{tag: p.Tag}, standIn)

@@ -32,7 +32,7 @@ func (s *Server) startTLS(ctx context.Context, st *startup, begun []byte, direct
 		shown, err = pickCertificate(s.cfg.TLS, hello)
 		return shown, err
 	}
-	conn := tls.Server(&begunConn{Conn: st.conn, begun: begun}, cfg)
+	conn := tls.Server(&begunConn{Conn: asSocket(st.conn), begun: begun}, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}

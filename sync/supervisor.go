@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pgsyncd/catalog"
@@ -61,8 +62,9 @@ type Supervisor struct {
 
 	told sync.Map // strangers that were warned of
 
-	states   changes    // of tasks
-	flushing sync.Mutex // one write of the live figures at a time
+	states   changes                   // of tasks
+	flushing chan struct{}             // holds an element while live figures are written
+	flushed  atomic.Pointer[time.Time] // when the last complete write of them began; written by who has flushing
 	usage    usage
 }
 
@@ -71,7 +73,12 @@ func New(cfg Config) (*Supervisor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Supervisor{cfg: cfg, wake: make(chan struct{}, 1), runners: map[string]*runner{}, watches: map[string]*slotWatch{}, usage: usage{dir: cfg.DataDir}}, nil
+	s := &Supervisor{
+		cfg: cfg, wake: make(chan struct{}, 1), runners: map[string]*runner{}, watches: map[string]*slotWatch{},
+		flushing: make(chan struct{}, 1), usage: usage{dir: cfg.DataDir},
+	}
+	s.flushed.Store(&time.Time{})
+	return s, nil
 }
 
 // Wake makes the supervisor read the desired states now.
@@ -271,62 +278,4 @@ func (s *Supervisor) Stream(taskID string) (*incremental.Stream, bool) {
 	}
 	st := r.stream.Load()
 	return st, st != nil
-}
-
-// writeFigures writes the live figures once a second until ctx ends.
-func (s *Supervisor) writeFigures(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.Flush(ctx)
-		}
-	}
-}
-
-// Flush writes the live figures of all running tasks to the catalog. A call while another is under way waits for that
-// one and writes what has changed since.
-func (s *Supervisor) Flush(ctx context.Context) {
-	s.mu.Lock()
-	runners := slices.Collect(maps.Values(s.runners))
-	s.mu.Unlock()
-	s.flush(ctx, runners...)
-}
-
-func (s *Supervisor) flush(ctx context.Context, runners ...*runner) {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
-	for _, r := range runners {
-		err := r.flush(ctx)
-		if err != nil && ctx.Err() == nil && !errors.Is(err, catalog.ErrNotFound) { // a dropped task has no figures
-			s.cfg.Logger.Warn("write figures", "task", r.id, "error", err)
-		}
-	}
-}
-
-// flush writes this runner's figures if they changed.
-func (r *runner) flush(ctx context.Context) error {
-	now := time.Now()
-	r.figures.streaming(r.stream.Load() != nil)
-	status, changed := r.figures.status(now)
-	tables, objects := r.figures.changedTables(), r.figures.changedObjects()
-	var err error
-	if changed {
-		err = r.cfg.Catalog.SaveStatus(ctx, r.id, status)
-	}
-	if err == nil && len(tables) > 0 {
-		err = r.cfg.Catalog.SaveTables(ctx, r.id, tables)
-	}
-	if err == nil && len(objects) > 0 {
-		err = r.cfg.Catalog.SaveObjects(ctx, r.id, objects)
-	}
-	if err != nil {
-		r.figures.keep(tables, objects)
-		return err
-	}
-	r.watchDelay(ctx, status)
-	return r.addMetric(ctx, now)
 }
