@@ -15,17 +15,20 @@ import (
 )
 
 // TestRepairUnderLoad corrupts the destination and repairs it while the source is written to. A row that was repaired must be equal
-// once the writers rest, whatever they did to it meanwhile.
+// once the writers rest, whatever they did to it meanwhile, and the stream, which stops at the first conflict, must not have met one: rows that
+// writers touch are only overwritten, and those that are deleted or added are not touched. So it proves of the whole program, with its own stream,
+// that a repair and the stream do not get into each other's way: without the second look at what was noted the stream stops here. The hold, the
+// lock in the ledger and the wait for unseen commits matter in moments that this load does not hit; tests of package compare make them.
 func TestRepairUnderLoad(t *testing.T) {
 	t.Parallel()
 	src, dst := testenv.SharedPair(t)
 	source, destination := src.Database(t), dst.Database(t)
-	src.Exec(t, source, `CREATE TABLE hot(id int PRIMARY KEY, u int UNIQUE, v int, big text); INSERT INTO hot SELECT n, n, 0, repeat(md5(n::text), 100) FROM generate_series(1, 300) n;
+	src.Exec(t, source, `CREATE TABLE hot(id int PRIMARY KEY, u int UNIQUE, v int, big text); INSERT INTO hot SELECT n, n, 0, repeat(md5(n::text), 100) FROM generate_series(1, 400) n;
 		CREATE TABLE bag(who int, n int); ALTER TABLE bag REPLICA IDENTITY FULL; INSERT INTO bag SELECT n % 20, n % 3 FROM generate_series(1, 200) n;
 		CREATE TABLE parts(id int PRIMARY KEY, v int) PARTITION BY RANGE (id); CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (150);
-		CREATE TABLE parts_high PARTITION OF parts DEFAULT; INSERT INTO parts SELECT n, 0 FROM generate_series(1, 300) n`)
+		CREATE TABLE parts_high PARTITION OF parts DEFAULT; INSERT INTO parts SELECT n, 0 FROM generate_series(1, 400) n`)
 	d := shared(t)
-	d.PSQL(t, fmt.Sprintf(`CREATE SYNC TASK repaired FROM '%s' TO '%s' WITH (conflict_policy = 'overwrite'); START SYNC TASK repaired CONFIRM ALL`,
+	d.PSQL(t, fmt.Sprintf(`CREATE SYNC TASK repaired FROM '%s' TO '%s'; START SYNC TASK repaired CONFIRM ALL`,
 		src.ConnString(source), dst.ConnString(destination)))
 	t.Cleanup(func() { afterwards(t, d, "DROP SYNC TASK repaired FORCE") })
 	d.PSQL(t, "WAIT FOR SYNC TASK repaired TO REACH 'incremental synchronization' TIMEOUT '2 min'")
@@ -42,7 +45,7 @@ func TestRepairUnderLoad(t *testing.T) {
 		rest.Lock() // what differs is found at rest, and repaired under load
 		d.PSQL(t, "WAIT FOR SYNC TASK repaired CAUGHT UP TIMEOUT '2 min'")
 		dst.Exec(t, destination, fmt.Sprintf(`SET session_replication_role = replica; UPDATE hot SET v = -1 WHERE id %% 8 = %[1]d AND id %% 3 = 0;
-			DELETE FROM hot WHERE id %% 8 = %[1]d AND id %% 3 = 1; UPDATE parts SET v = -1 WHERE id %% 8 = %[1]d AND id %% 2 = 0; DELETE FROM parts WHERE id %% 16 = %[1]d;
+			DELETE FROM hot WHERE id %% 8 = %[1]d AND id > 300; UPDATE parts SET v = -1 WHERE id %% 4 = %[1]d; DELETE FROM parts WHERE id %% 16 = %[1]d AND id > 300;
 			INSERT INTO parts SELECT n + 10000 * (%[1]d + 1), 7 FROM generate_series(1, 10) n; INSERT INTO bag SELECT 100 + %[1]d, n FROM generate_series(1, 2) n, generate_series(1, 2);
 			DELETE FROM bag WHERE ctid IN (SELECT ctid FROM bag WHERE who < 20 LIMIT 3)`, round))
 		id := d.PSQL(t, "COMPARE SYNC TASK repaired VALUES")
