@@ -43,8 +43,8 @@ func TestFullIsCompared(t *testing.T) {
 	l.eventually("the comparisons end", func() bool {
 		return l.sql("SELECT type, state, tables_different FROM sync_compares WHERE task = '%[1]s' ORDER BY type") == "OBJECTS|finished|0\nROWS|finished|0"
 	})
-	l.want("objects", l.sql(`SELECT type, name, result FROM sync_compare_objects WHERE task = '%[1]s'`),
-		"SCHEMA|\"public\"|equal\nTABLE|\"public\".\"t\"|equal\nVIEW|\"public\".\"v\"|equal\nCONSTRAINT|\"t_pkey\" ON \"public\".\"t\"|equal")
+	l.want("objects", l.sql(`SELECT type, name, result FROM sync_compare_objects WHERE task = '%[1]s' ORDER BY type COLLATE "C"`),
+		"CONSTRAINT|\"t_pkey\" ON \"public\".\"t\"|equal\nSCHEMA|\"public\"|equal\nTABLE|\"public\".\"t\"|equal\nVIEW|\"public\".\"v\"|equal")
 	if run := l.sql("COMPARE SYNC TASK %[1]s ACCOUNTS"); run != "" {
 		l.eventually("the comparison ends", func() bool {
 			return l.sql("SELECT state, error FROM sync_compares WHERE run_id = "+run) == "failed|task "+l.task+" carries no accounts"
