@@ -87,25 +87,26 @@ func (c *Catalog) NextCompare(ctx context.Context) (CompareRun, bool, error) {
 	return r, true, nil
 }
 
-// RequeueCompares queues the runs again that a daemon left running. The tables that they have finished stay so.
-func (c *Catalog) RequeueCompares(ctx context.Context) (int, error) {
+// RequeueCompares queues the runs again that are marked as running, except those that are. The tables that they have finished stay so.
+func (c *Catalog) RequeueCompares(ctx context.Context, except ...int64) (int, error) {
 	tag, err := c.pool.Exec(ctx, `WITH unfinished AS (
-			DELETE FROM pgsyncd.compare_row r USING pgsyncd.compare_run n WHERE n.id = r.run_id AND n.state = 'running'
+			DELETE FROM pgsyncd.compare_row r USING pgsyncd.compare_run n WHERE n.id = r.run_id AND n.state = 'running' AND n.id <> ALL ($1)
 			AND NOT EXISTS (SELECT FROM pgsyncd.compare_table t WHERE (t.run_id, t.source_table) = (r.run_id, r.source_table)))
 		UPDATE pgsyncd.compare_run SET state = 'queued', started_at = NULL, tables_total = 0,
-		tables_done = 0, tables_different = 0, rows_different = 0 WHERE state = 'running'`)
+		tables_done = 0, tables_different = 0, rows_different = 0 WHERE state = 'running' AND id <> ALL ($1)`, append([]int64{}, except...))
 	if err != nil {
 		return 0, fmt.Errorf("queue interrupted comparisons: %w", err)
 	}
 	return int(tag.RowsAffected()), nil
 }
 
-// UpdateCompare stores the progress and the state of a run. A cancelled run stays cancelled.
+// UpdateCompare stores the progress and the state of a run. A cancelled run stays cancelled. ErrNotFound if the run is gone, or if
+// it is said to be running and waits to be taken again.
 func (c *Catalog) UpdateCompare(ctx context.Context, r CompareRun) error {
 	tag, err := c.pool.Exec(ctx, `UPDATE pgsyncd.compare_run SET state = CASE state WHEN 'cancelled' THEN state ELSE $2 END,
 		tables_total = $3, tables_done = $4, tables_different = $5, rows_different = $6, lsn = $7,
-		finished_at = coalesce(finished_at, $8), error = $9 WHERE id = $1`, r.ID, r.State, r.TablesTotal, r.TablesDone,
-		r.TablesDifferent, r.RowsDifferent, r.LSN, r.FinishedAt, plain(r.Error))
+		finished_at = coalesce(finished_at, $8), error = $9 WHERE id = $1 AND NOT (state = 'queued' AND $2 = 'running')`, r.ID, r.State,
+		r.TablesTotal, r.TablesDone, r.TablesDifferent, r.RowsDifferent, r.LSN, r.FinishedAt, plain(r.Error))
 	if err == nil && tag.RowsAffected() == 0 {
 		err = ErrNotFound
 	}

@@ -337,8 +337,14 @@ func TestCompares(t *testing.T) {
 	if err != nil || !ok || run.ID != ids[0] || run.State != "running" || run.StartedAt == nil || run.Options["workers"] != "2" {
 		t.Fatalf("%+v, %v, %v", run, ok, err)
 	}
+	if n, err := c.RequeueCompares(ctx, run.ID); n != 0 || err != nil {
+		t.Errorf("a run that is being carried out was queued: %d, %v", n, err)
+	}
 	if n, err := c.RequeueCompares(ctx); n != 1 || err != nil {
 		t.Errorf("%d, %v", n, err)
+	}
+	if err := c.UpdateCompare(ctx, run); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a queued run makes progress: %v", err)
 	}
 	if run, _, err = c.NextCompare(ctx); err != nil || run.ID != ids[0] {
 		t.Errorf("%+v, %v", run, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"pgsyncd/catalog"
@@ -88,10 +90,16 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// definiteTimeout bounds the wait for a catalog that does not answer.
+const definiteTimeout = 10 * time.Second
+
 // Service executes queued comparisons and fires schedules.
 type Service struct {
 	cfg  Config
 	wake chan struct{}
+
+	mu   sync.Mutex
+	busy []int64 // runs that are being carried out, at most cfg.Runs
 }
 
 // New returns a service that does nothing before Run.
@@ -115,15 +123,14 @@ func (s *Service) Run(ctx context.Context) error {
 	var g errgroup.Group
 	defer func() { _ = g.Wait() }()
 	g.Go(func() error { s.learnAll(ctx); return nil })
-	room := make(chan struct{}, s.cfg.Runs)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for requeued := false; ; {
-		if requeued = requeued || s.requeue(ctx); requeued {
+	for known := false; ; { // whether all runs that are marked as running are carried out
+		if known = known || s.requeue(ctx); known {
 			if err := s.fireDue(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				s.cfg.Logger.Warn("read schedules", "error", err)
 			}
-			s.takeQueued(ctx, &g, room)
+			known = s.takeQueued(ctx, &g)
 		}
 		select {
 		case <-ctx.Done():
@@ -134,10 +141,21 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// requeue queues what an earlier daemon left unfinished; false means to try again.
+// definite is for statements that say who carries out a run. One whose answer is not waited for may still be executed by the
+// server, and take a run from the service that comes after this one.
+func definite(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), definiteTimeout)
+}
+
+// requeue queues what an earlier daemon left unfinished, or what was taken without our knowing; false means to try again.
 func (s *Service) requeue(ctx context.Context) bool {
-	n, err := s.cfg.Catalog.RequeueCompares(ctx)
-	if err != nil && ctx.Err() == nil {
+	ctx, cancel := definite(ctx)
+	defer cancel()
+	s.mu.Lock()
+	busy := slices.Clone(s.busy)
+	s.mu.Unlock()
+	n, err := s.cfg.Catalog.RequeueCompares(ctx, busy...)
+	if err != nil {
 		s.cfg.Logger.Warn("queue interrupted comparisons", "error", err)
 	}
 	if n > 0 {
@@ -146,27 +164,47 @@ func (s *Service) requeue(ctx context.Context) bool {
 	return err == nil
 }
 
-// takeQueued starts queued runs as long as there is room, which each of them takes up until it ends.
-func (s *Service) takeQueued(ctx context.Context, g *errgroup.Group, room chan struct{}) {
-	for {
-		select {
-		case room <- struct{}{}:
-		default:
-			return
-		}
-		run, found, err := s.cfg.Catalog.NextCompare(ctx)
-		if err != nil && ctx.Err() == nil {
+// takeQueued starts queued runs as long as there is room, which each of them takes up until it ends. False means that a run may have
+// been taken, and the answer been lost.
+func (s *Service) takeQueued(ctx context.Context, g *errgroup.Group) bool {
+	for ctx.Err() == nil && s.room() {
+		run, found, err := s.next(ctx)
+		if err != nil {
 			s.cfg.Logger.Warn("take queued comparison", "error", err)
 		}
 		if !found {
-			<-room
-			return
+			return err == nil
 		}
 		g.Go(func() error {
 			defer s.Wake()
-			defer func() { <-room }()
+			defer s.leave(run.ID)
 			s.execute(ctx, run)
 			return nil
 		})
 	}
+	return true
+}
+
+func (s *Service) room() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.busy) < s.cfg.Runs
+}
+
+func (s *Service) next(ctx context.Context) (catalog.CompareRun, bool, error) {
+	ctx, cancel := definite(ctx)
+	defer cancel()
+	run, found, err := s.cfg.Catalog.NextCompare(ctx)
+	if found {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.busy = append(s.busy, run.ID)
+	}
+	return run, found, err
+}
+
+func (s *Service) leave(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = slices.DeleteFunc(s.busy, func(other int64) bool { return other == id })
 }
