@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -104,6 +105,9 @@ func openPool(ctx context.Context, conninfo string, private bool) (*pgxpool.Pool
 		cfg.ConnConfig.RuntimeParams = map[string]string{}
 	}
 	cfg.MaxConns = poolSize
+	// A server that is gone without a word is missed after a minute; pgx's own settings take three quarters of an hour.
+	alive := net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
+	cfg.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: alive}).DialContext
 	cfg.ConnConfig.RuntimeParams["application_name"] = "pgsyncd"
 	cfg.ConnConfig.RuntimeParams["search_path"] = "pgsyncd"
 	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
