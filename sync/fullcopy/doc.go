@@ -59,6 +59,7 @@
 // Run's own does everything that is done one after the other, over one session to each side. Below it, in one group,
 // Workers loaders with a pair of sessions each, one builder per unit that waits for one of IndexWorkers sessions, one that
 // copies the large objects, one that reminds the destination of its log, and within a relay the reader of the destination's answers. All have ended when Run returns.
+// As long as loaders work, all threads of the process have the scheduling policy SCHED_BATCH (standBack).
 //
 // # Failure
 //

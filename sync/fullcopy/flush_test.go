@@ -3,12 +3,15 @@ package fullcopy_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"pgsyncd/sync/fullcopy"
 	"pgsyncd/testenv"
+
+	"golang.org/x/sys/unix"
 )
 
 // limiterFunc is a Limiter.
@@ -47,6 +50,22 @@ func TestLogIsWrittenBehindTheRows(t *testing.T) {
 	}
 	testenv.MustEqual(t, w.src, w.dst)
 	exec(t, w.dst, "SELECT pg_drop_replication_slot($1)", slot)
+}
+
+// While rows come, the process leaves processors to those who have more to do.
+func TestCopyStandsBack(t *testing.T) {
+	t.Parallel()
+	w := setup(t, `CREATE TABLE a AS SELECT 1 AS id`)
+	var policy atomic.Uint32
+	w.cfg.Limiter = limiterFunc(func(context.Context, int) error {
+		attr, err := unix.SchedGetAttr(os.Getpid(), 0) // its first thread
+		if err == nil {
+			policy.Store(attr.Policy)
+		}
+		return err
+	})
+	w.run(t)
+	equal(t, "scheduling policy", policy.Load(), uint32(unix.SCHED_BATCH))
 }
 
 // Rows are written to disk as they come, unless the administrator has decided how.

@@ -50,6 +50,8 @@ func (l *loader) run(ctx context.Context, loads []*load) error {
 		queue <- w
 	}
 	close(queue)
+	standBack.hold()
+	defer standBack.release()
 	g, ctx := group.WithContext(ctx)
 	for range min(l.cfg.Workers, len(loads)) {
 		g.Go(func() error {
