@@ -83,10 +83,12 @@ func (c *Catalog) ClearCompareRows(ctx context.Context, run int64, table string)
 	return nil
 }
 
+const compareRowsSQL = `SELECT number, key, kind, columns, source_row, destination_row, shortened FROM pgsyncd.compare_row
+	WHERE run_id = $1 AND source_table = $2 ORDER BY number LIMIT $3`
+
 // CompareRows lists the rows of a table of a run that differ, in the order of their numbers, at most limit of them.
 func (c *Catalog) CompareRows(ctx context.Context, run int64, table string, limit int64) ([]CompareRow, error) {
-	rows, err := c.pool.Query(ctx, `SELECT number, key, kind, columns, source_row, destination_row, shortened FROM pgsyncd.compare_row
-		WHERE run_id = $1 AND source_table = $2 ORDER BY number LIMIT $3`, run, table, limit)
+	rows, err := c.pool.Query(ctx, compareRowsSQL, run, table, limit)
 	if err != nil {
 		return nil, fmt.Errorf("differing rows of comparison %d of table %s: %w", run, table, err)
 	}
@@ -95,6 +97,28 @@ func (c *Catalog) CompareRows(ctx context.Context, run int64, table string, limi
 		return nil, fmt.Errorf("differing rows of comparison %d of table %s: %w", run, table, err)
 	}
 	return list, nil
+}
+
+// EachCompareRow calls do with each row of a table of a run that differs, in the order of their numbers, until one call fails.
+func (c *Catalog) EachCompareRow(ctx context.Context, run int64, table string, do func(CompareRow) error) error {
+	rows, err := c.pool.Query(ctx, compareRowsSQL, run, table, nil)
+	if err != nil {
+		return fmt.Errorf("differing rows of comparison %d of table %s: %w", run, table, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row, err := pgx.RowToStructByPos[CompareRow](rows)
+		if err != nil {
+			return fmt.Errorf("differing rows of comparison %d of table %s: %w", run, table, err)
+		}
+		if err := do(row); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("differing rows of comparison %d of table %s: %w", run, table, err)
+	}
+	return nil
 }
 
 // Delay is how far the stream of a task was behind when it last told; 0 if it never did.

@@ -72,6 +72,8 @@
 // L. So is every difference while the task does not stream: later changes of the source are missing then, and which these are nobody
 // knows. Counts may be equal by chance while rows come and go; a remark says so.
 //
+// In a table that has rows of others as well only what the destination lacks is a difference; what it has besides may be theirs.
+//
 // Servers before 12 write floating point numbers as text in another way than later ones. Between such a pair a difference in a
 // table with values that enter the image as text is undecided.
 //

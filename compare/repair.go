@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -60,6 +59,7 @@ type repair struct {
 	number  int64    // of the repair in the catalog; 0 while nothing is recorded
 	mark    string   // that its transaction leaves in the destination
 	tables  []string // of the source, whose rows were repaired
+	held    int64    // bytes of rows, about
 	outcome Repair
 }
 
@@ -220,9 +220,11 @@ func (r *repair) standStill(ctx context.Context) (fence int64, release func() er
 // note notes the versions of all reported rows.
 func (r *repair) note(ctx context.Context) error {
 	for _, u := range r.units {
+		held := r.held
 		if err := u.note(ctx); err != nil {
 			return err
 		}
+		r.held = held // of what was found only the versions are kept
 	}
 	return nil
 }
@@ -288,6 +290,7 @@ func (r *repair) transact(ctx context.Context, fence *int64) error {
 
 // work deals with the rows of all tables and reports whether it has written any.
 func (r *repair) work(ctx context.Context) (written bool, err error) {
+	done := 0
 	settled := make([]bool, len(r.units)) // all are waited for before the first is read
 	for i, u := range r.units {
 		settled[i] = r.stream == nil
@@ -298,6 +301,7 @@ func (r *repair) work(ctx context.Context) (written bool, err error) {
 		}
 	}
 	for i, u := range r.units {
+		held := r.held
 		did, err := u.mend(ctx, settled[i])
 		if err != nil {
 			return false, err
@@ -311,6 +315,13 @@ func (r *repair) work(ctx context.Context) (written bool, err error) {
 		if err := r.record(ctx, u, written); err != nil {
 			return false, err
 		}
+		r.held, u.suspects = held, nil
+		for _, row := range r.outcome.Rows[done:] {
+			if err := r.hold(map[string]*string{"": &row.Statement}); err != nil {
+				return false, err
+			}
+		}
+		done = len(r.outcome.Rows)
 	}
 	return written, nil
 }
@@ -353,7 +364,7 @@ func (r *repair) collect(ctx context.Context) error {
 		return err
 	}
 	for _, result := range results {
-		reported, err := r.cfg.Catalog.CompareRows(ctx, r.run.ID, result.SourceTable, math.MaxInt64)
+		reported, err := r.reported(ctx, result.SourceTable)
 		if err != nil {
 			return err
 		}
@@ -375,6 +386,45 @@ func (r *repair) collect(ctx context.Context) error {
 		r.units = append(r.units, u)
 	}
 	return nil
+}
+
+// reported are the rows of a table that the run lists. Of what has a key no more than that is kept.
+func (r *repair) reported(ctx context.Context, table string) (list []catalog.CompareRow, err error) {
+	err = r.cfg.Catalog.EachCompareRow(ctx, r.run.ID, table, func(row catalog.CompareRow) error {
+		if row.Key != nil {
+			row.SourceRow, row.DestinationRow = nil, nil
+		}
+		list = append(list, row)
+		return r.hold(row.Key, row.SourceRow, row.DestinationRow)
+	})
+	return list, err
+}
+
+// perRow and perValue are about what a row and each of its values take beside the text.
+const perRow, perValue = 500, 100
+
+// hold notes that rows are held in memory, and refuses those that are too many.
+func (r *repair) hold(rows ...map[string]*string) error {
+	for _, row := range rows {
+		if row == nil {
+			continue
+		}
+		r.held += perRow
+		for _, v := range row {
+			if r.held += perValue; v != nil {
+				r.held += int64(len(*v))
+			}
+		}
+	}
+	if r.held <= r.cfg.Repair {
+		return nil
+	}
+	return &RefusedError{
+		fmt.Sprintf("comparison %d has more to be repaired than one transaction can", r.run.ID),
+		fmt.Sprintf("The rows take more than %d MB of memory. Nothing was changed.", r.cfg.Repair>>20),
+		fmt.Sprintf("Compare fewer tables at a time, or report fewer rows, and repair in turns: COMPARE SYNC TASK %s VALUES WITH (max_reported_rows = 100);",
+			pgx.Identifier{r.task.Name}.Sanitize()),
+	}
 }
 
 // remark notes what of a table cannot be repaired because it is not known.

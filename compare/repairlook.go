@@ -127,6 +127,10 @@ func (u *unit) look(ctx context.Context, p place, f lookFor, found map[string][]
 			if text := u.textOf(v.row); wanted[text] && !seen[v.id] {
 				seen[v.id] = true
 				found[text] = append(found[text], v)
+				if err := u.hold(v.row); err != nil {
+					_, _ = result.Close() // the rest is thrown away
+					return err
+				}
 			}
 		}
 		if _, err := result.Close(); err != nil {

@@ -67,6 +67,7 @@ type Config struct {
 	Endpoints func(catalog.Task) (source, destination *endpoint.Endpoint, err error)
 	WorkDir   string // existing directory for files with credentials of pg_dump
 	Runs      int    // comparisons at once; default 2
+	Repair    int64  // bytes of rows that one repair may hold, about; default 256 MiB
 	Logger    *slog.Logger
 }
 
@@ -86,6 +87,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Runs <= 0 {
 		c.Runs = 2
+	}
+	if c.Repair <= 0 {
+		c.Repair = 256 << 20
 	}
 	return nil
 }

@@ -194,6 +194,13 @@ func (j *job) settle(ctx context.Context, conn *pgx.Conn, p pair, patient bool) 
 
 // explain adds to a difference what is known to cause one.
 func (j *job) explain(ctx context.Context, s *sides, p pair, result *catalog.CompareTable) error {
+	if result.Result == ResultEqual && j.run.Type == TypeRows {
+		shared, err := j.shared(ctx, s.destination, p.target)
+		if err == nil && shared {
+			result.Result, result.Remarks = ResultUndecided, "the destination's table has rows of others as well, which are counted with it: equal counts do not tell that all of the task's are there"
+		}
+		return err
+	}
 	if result.Result != ResultDifferent || result.DestinationRows == nil {
 		return nil
 	}
@@ -221,9 +228,21 @@ func (j *job) explain(ctx context.Context, s *sides, p pair, result *catalog.Com
 	}
 	if shared {
 		remarks = append(remarks, "the destination's table has rows of others as well, which are counted with it")
+		if !lacks(*result) {
+			result.Result = ResultUndecided
+			remarks[len(remarks)-1] += "; whether all of those that only the destination has are theirs is not known"
+		}
 	}
 	result.Remarks = strings.Join(remarks, "; ")
 	return nil
+}
+
+// lacks reports whether the destination certainly lacks rows of the source, or has others in their place, whatever else it has.
+func lacks(t catalog.CompareTable) bool {
+	if t.RowsMissing != nil && t.RowsDifferent != nil {
+		return *t.RowsMissing+*t.RowsDifferent > 0
+	}
+	return *t.SourceRows > *t.DestinationRows
 }
 
 // top is the topmost table of the tree that a table of the source belongs to.
