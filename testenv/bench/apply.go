@@ -44,7 +44,7 @@ func benchApply(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
+	defer func() { err = errors.Join(err, l.Close()) }()
 	s := &stage{lab: l, scale: o.scale}
 	if err := s.setUp(ctx); err != nil {
 		return err
@@ -95,17 +95,17 @@ func (s *stage) setUp(ctx context.Context) error {
 		return err
 	}
 	for _, p := range peers {
-		if err := execute(ctx, s.destination, "postgres", "CREATE DATABASE "+p.name); err != nil {
+		if err := execute(ctx, s.Destination, "postgres", "CREATE DATABASE "+p.name); err != nil {
 			return err
 		}
 		if err := p.create(ctx, s.lab); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		if err := execute(ctx, s.destination, p.name, "VACUUM (ANALYZE)"); err != nil {
+		if err := execute(ctx, s.Destination, p.name, "VACUUM (ANALYZE)"); err != nil {
 			return err
 		}
 	}
-	if err := execute(ctx, s.source, database, "VACUUM (ANALYZE)"); err != nil {
+	if err := execute(ctx, s.Source, database, "VACUUM (ANALYZE)"); err != nil {
 		return err
 	}
 	return s.pauseAll(ctx)
@@ -117,7 +117,7 @@ func (s *stage) pauseAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return await(ctx, s.source, database, "SELECT NOT bool_or(active) FROM pg_replication_slots WHERE database = current_database()")
+	return await(ctx, s.Source, database, "SELECT NOT bool_or(active) FROM pg_replication_slots WHERE database = current_database()")
 }
 
 // round writes a backlog and has the peers apply it, one after the other, each round in another order.
@@ -155,12 +155,12 @@ func (s *stage) settle(ctx context.Context, w workload) error {
 		statements = append([]string{w.prepare(s.scale)}, statements...)
 	}
 	for _, sql := range statements {
-		if err := execute(ctx, s.source, database, sql); err != nil {
+		if err := execute(ctx, s.Source, database, sql); err != nil {
 			return err
 		}
 	}
 	var position string
-	err := testenv.Session(ctx, s.source.SocketString(database), func(c *pgx.Conn) error {
+	err := testenv.Session(ctx, s.Source.SocketString(database), func(c *pgx.Conn) error {
 		return c.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&position)
 	})
 	if err != nil {
@@ -173,11 +173,11 @@ func (s *stage) settle(ctx context.Context, w workload) error {
 		if _, err := p.follow(ctx, s.lab, s.mark); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		if err := execute(ctx, s.destination, p.name, vacuum); err != nil {
+		if err := execute(ctx, s.Destination, p.name, vacuum); err != nil {
 			return err
 		}
 	}
-	err = await(ctx, s.source, database, fmt.Sprintf(
+	err = await(ctx, s.Source, database, fmt.Sprintf(
 		"SELECT bool_and(confirmed_flush_lsn >= '%s') FROM pg_replication_slots WHERE database = current_database()", position))
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (s *stage) settle(ctx context.Context, w workload) error {
 
 func (s *stage) writeMark(ctx context.Context) error {
 	s.mark++
-	return execute(ctx, s.source, database, fmt.Sprintf("INSERT INTO marks VALUES (%d)", s.mark))
+	return execute(ctx, s.Source, database, fmt.Sprintf("INSERT INTO marks VALUES (%d)", s.mark))
 }
 
 // take has a peer apply what there is, proves both sides equal, and pauses it.
@@ -197,32 +197,30 @@ func (s *stage) take(ctx context.Context, p peer, w workload) (spent cost, err e
 	if err := s.checkpoint(ctx); err != nil {
 		return spent, err
 	}
-	pids := []int{s.source.PID(), s.destination.PID()}
+	tool := 0
 	if p.pid != nil {
-		pids = append(pids, p.pid(s.lab))
+		tool = p.pid(s.lab)
 	}
-	var used [3]float64
-	for i, pid := range pids {
-		used[i] = -cpuOf(pid)
-	}
-	elapsed, err := p.follow(ctx, s.lab, s.mark)
+	var elapsed time.Duration
+	spent, err = s.spend(tool, func() (err error) {
+		elapsed, err = p.follow(ctx, s.lab, s.mark)
+		return err
+	})
 	if err != nil {
 		return spent, err
-	}
-	for i, pid := range pids {
-		used[i] += cpuOf(pid)
 	}
 	if err := s.compare(ctx, p, w.tables); err != nil {
 		return spent, err
 	}
-	return cost{elapsed.Seconds(), used[2], used[0], used[1]}, p.command(ctx, s.lab, p.pause...)
+	spent.wall = elapsed.Seconds()
+	return spent, p.command(ctx, s.lab, p.pause...)
 }
 
 // compare fails unless the tables have the same rows on both sides.
 func (s *stage) compare(ctx context.Context, p peer, tables []string) error {
 	tables = append([]string{"marks"}, tables...)
 	var sides [2][]string
-	for i, connString := range []string{s.source.SocketString(database), s.destination.SocketString(p.name)} {
+	for i, connString := range []string{s.Source.SocketString(database), s.Destination.SocketString(p.name)} {
 		err := testenv.Session(ctx, connString, func(c *pgx.Conn) (err error) {
 			sides[i], err = sums(ctx, c, tables)
 			return err

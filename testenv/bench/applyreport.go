@@ -86,14 +86,14 @@ func (s *stage) benchGiantMemory(ctx context.Context) (missed int, err error) {
 		if err := s.writeMark(ctx); err != nil {
 			return missed, err
 		}
-		if err := s.daemon.Restart(ctx); err != nil {
+		if err := s.Daemon.Restart(ctx); err != nil {
 			return missed, err
 		}
 		spent, err := s.take(ctx, peers[len(peers)-1], giant)
 		if err != nil {
 			return missed, err
 		}
-		peak, err := peakMemory(s.daemon.PID())
+		peak, err := peakMemory(s.Daemon.PID())
 		if err != nil {
 			return missed, err
 		}

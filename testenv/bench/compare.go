@@ -54,8 +54,8 @@ func benchCompare(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	if err := createData(ctx, l.source, database, o.scale); err != nil {
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := createData(ctx, l.Source, database, o.scale); err != nil {
 		return err
 	}
 	if err := l.clear(ctx, database); err != nil {
@@ -64,35 +64,28 @@ func benchCompare(ctx context.Context, o options) (err error) {
 	if err := l.synchronize(ctx, database); err != nil {
 		return err
 	}
-	if err := execute(ctx, l.destination, database, "VACUUM (FREEZE, ANALYZE)"); err != nil {
+	if err := execute(ctx, l.Destination, database, "VACUUM (FREEZE, ANALYZE)"); err != nil {
 		return err
 	}
-	heap, err := heapBytes(ctx, l.source, database)
+	heap, err := heapBytes(ctx, l.Source, database)
 	if err != nil {
 		return err
 	}
 	describeMachine(ctx, l)
 	say("%.0f rows, %.2f GB of tables on each side; %d rounds; seconds", o.scale*(accounts+orders), float64(heap)/1e9, o.rounds)
-	say("%-10s %5s %8s %10s %10s %12s", "way", "round", "elapsed", "CPU tool", "CPU source", "CPU destin.")
-	costs := map[string][]cost{}
 	for _, c := range field { // everything into the buffers, as far as it fits
 		if _, err := l.prove(ctx, c); err != nil {
 			return err
 		}
 	}
-	for round := range o.rounds {
-		for i := range field {
-			c := field[(i+round)%len(field)]
-			if err := l.checkpoint(ctx); err != nil {
-				return err
-			}
-			spent, err := l.prove(ctx, c)
-			if err != nil {
-				return fmt.Errorf("round %d: %s: %w", round+1, c.name, err)
-			}
-			costs[c.name] = append(costs[c.name], spent)
-			say("%-10s %5d %8.2f %10.2f %10.2f %12.2f", c.name, round+1, spent.wall, spent.tool, spent.source, spent.destination)
+	costs, err := takeTurns(field, o.rounds, func(c comparison) string { return c.name }, func(c comparison) (cost, error) {
+		if err := l.checkpoint(ctx); err != nil {
+			return cost{}, err
 		}
+		return l.prove(ctx, c)
+	})
+	if err != nil {
+		return err
 	}
 	say("")
 	for _, c := range field {
@@ -100,7 +93,7 @@ func benchCompare(ctx context.Context, o options) (err error) {
 		for _, x := range costs[c.name] {
 			walls = append(walls, x.wall)
 		}
-		say("%-10s median %6.2f s   %s", c.name, median(walls), c.what)
+		say("%-15s median %6.2f s   %s", c.name, median(walls), c.what)
 	}
 	if missed := reportShares(compareBars, costs); missed > 0 {
 		say("%d bars missed", missed)
@@ -110,30 +103,22 @@ func benchCompare(ctx context.Context, o options) (err error) {
 
 // prove compares the tables of both sides in one way.
 func (l *lab) prove(ctx context.Context, c comparison) (spent cost, err error) {
-	before := cost{tool: cpuOf(l.daemon.PID()), source: cpuOf(l.source.PID()), destination: cpuOf(l.destination.PID())}
-	own, begun := cpuOfSelf(), time.Now()
 	if c.describe == nil {
-		err = l.compareValues(ctx)
-	} else {
-		err = l.compareTables(ctx, c.describe)
+		return l.spend(l.Daemon.PID(), func() error { return l.compareValues(ctx) })
 	}
-	if err != nil {
-		return spent, err
-	}
-	spent.wall, own = time.Since(begun).Seconds(), cpuOfSelf()-own
-	spent = cost{
-		wall: spent.wall, tool: cpuOf(l.daemon.PID()) - before.tool,
-		source: cpuOf(l.source.PID()) - before.source, destination: cpuOf(l.destination.PID()) - before.destination,
-	}
-	if c.describe != nil {
-		spent.tool = own
-	}
-	return spent, nil
+	var own float64 // without what it takes to measure
+	spent, err = l.spend(0, func() error {
+		own = -cpuOfSelf()
+		defer func() { own += cpuOfSelf() }()
+		return l.compareTables(ctx, c.describe)
+	})
+	spent.tool = own
+	return spent, err
 }
 
 // compareValues has the daemon do it.
 func (l *lab) compareValues(ctx context.Context) error {
-	return testenv.Session(ctx, l.daemon.SocketString(), func(conn *pgx.Conn) error {
+	return testenv.Session(ctx, l.Daemon.SocketString(), func(conn *pgx.Conn) error {
 		var run int64
 		if err := conn.QueryRow(ctx, "COMPARE SYNC TASK bench VALUES", pgx.QueryExecModeSimpleProtocol).Scan(&run); err != nil {
 			return err
@@ -164,8 +149,8 @@ func (l *lab) compareValues(ctx context.Context) error {
 
 // compareTables describes each table on both sides at once.
 func (l *lab) compareTables(ctx context.Context, describe func(context.Context, *pgx.Conn, string) (string, error)) error {
-	return testenv.Session(ctx, l.source.SocketString(database), func(source *pgx.Conn) error {
-		return testenv.Session(ctx, l.destination.SocketString(database), func(destination *pgx.Conn) error {
+	return testenv.Session(ctx, l.Source.SocketString(database), func(source *pgx.Conn) error {
+		return testenv.Session(ctx, l.Destination.SocketString(database), func(destination *pgx.Conn) error {
 			for _, table := range []string{"accounts", "orders"} {
 				var texts [2]string
 				g, ctx := errgroup.WithContext(ctx)

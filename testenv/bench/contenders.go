@@ -49,11 +49,11 @@ func (l *lab) psql(conninfo, sql string) []string {
 
 // structure pipes a section of the schema, or all of it when that is empty, to a database of the destination.
 func (l *lab) structure(ctx context.Context, section, into string) error {
-	dump := []string{"pg_dump", "--schema-only", "--no-publications", "-d", l.source.SocketString(database)}
+	dump := []string{"pg_dump", "--schema-only", "--no-publications", "-d", l.Source.SocketString(database)}
 	if section != "" {
 		dump = append(dump, "--section="+section)
 	}
-	return l.run(ctx, dump, []string{"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", l.destination.SocketString(into)})
+	return l.run(ctx, dump, []string{"psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", l.Destination.SocketString(into)})
 }
 
 func runPSQL(ctx context.Context, l *lab) error {
@@ -62,7 +62,7 @@ func runPSQL(ctx context.Context, l *lab) error {
 	}
 	for _, t := range []string{"accounts", "orders"} {
 		err := l.run(ctx,
-			l.psql(l.source.SocketString(database), "COPY "+t+" TO STDOUT"), l.psql(l.destination.SocketString(database), "COPY "+t+" FROM STDIN"))
+			l.psql(l.Source.SocketString(database), "COPY "+t+" TO STDOUT"), l.psql(l.Destination.SocketString(database), "COPY "+t+" FROM STDIN"))
 		if err != nil {
 			return err
 		}
@@ -72,26 +72,26 @@ func runPSQL(ctx context.Context, l *lab) error {
 
 func runDump(ctx context.Context, l *lab) error {
 	dir := filepath.Join(l.dir, "dump")
-	if err := l.run(ctx, []string{"pg_dump", "-j", "2", "-F", "d", "-Z", "0", "--no-publications", "-f", dir, "-d", l.source.SocketString(database)}); err != nil {
+	if err := l.run(ctx, []string{"pg_dump", "-j", "2", "-F", "d", "-Z", "0", "--no-publications", "-f", dir, "-d", l.Source.SocketString(database)}); err != nil {
 		return err
 	}
-	return l.run(ctx, []string{"pg_restore", "-j", "2", "-d", l.destination.SocketString(database), dir})
+	return l.run(ctx, []string{"pg_restore", "-j", "2", "-d", l.Destination.SocketString(database), dir})
 }
 
 func runPgcopydb(ctx context.Context, l *lab) error {
 	return l.run(ctx, []string{
-		"pgcopydb", "clone", "--source", l.source.SocketString(database), "--target", l.destination.SocketString(database),
+		"pgcopydb", "clone", "--source", l.Source.SocketString(database), "--target", l.Destination.SocketString(database),
 		"--dir", filepath.Join(l.dir, "pgcopydb"), "--table-jobs", "2", "--index-jobs", "2",
 	})
 }
 
 func runNative(ctx context.Context, l *lab) error {
 	file := filepath.Join(l.dir, "schema")
-	err := l.run(ctx, []string{"pg_dump", "--schema-only", "--no-publications", "-F", "c", "-f", file, "-d", l.source.SocketString(database)})
+	err := l.run(ctx, []string{"pg_dump", "--schema-only", "--no-publications", "-F", "c", "-f", file, "-d", l.Source.SocketString(database)})
 	if err != nil {
 		return err
 	}
-	restore := []string{"pg_restore", "-j", "2", "-d", l.destination.SocketString(database), "--section"}
+	restore := []string{"pg_restore", "-j", "2", "-d", l.Destination.SocketString(database), "--section"}
 	if err := l.run(ctx, append(slices.Clone(restore), "pre-data", file)); err != nil {
 		return err
 	}
@@ -113,15 +113,15 @@ const publication = "CREATE PUBLICATION bench FOR ALL TABLES"
 
 func (l *lab) subscribe(ctx context.Context) error {
 	// The destination's server connects as the user it runs as, who is the source's superuser by name.
-	sql := fmt.Sprintf("CREATE SUBSCRIPTION bench CONNECTION '%s' PUBLICATION bench", l.source.SocketString(database))
-	if err := execute(ctx, l.destination, database, sql); err != nil {
+	sql := fmt.Sprintf("CREATE SUBSCRIPTION bench CONNECTION '%s' PUBLICATION bench", l.Source.SocketString(database))
+	if err := execute(ctx, l.Destination, database, sql); err != nil {
 		return err
 	}
-	return await(ctx, l.destination, database, "SELECT count(*) = 2 AND bool_and(srsubstate IN ('s', 'r')) FROM pg_subscription_rel")
+	return await(ctx, l.Destination, database, "SELECT count(*) = 2 AND bool_and(srsubstate IN ('s', 'r')) FROM pg_subscription_rel")
 }
 
 func dropSubscription(ctx context.Context, l *lab) error {
-	return execute(ctx, l.destination, database, "DROP SUBSCRIPTION bench")
+	return execute(ctx, l.Destination, database, "DROP SUBSCRIPTION bench")
 }
 
 func runOurs(ctx context.Context, l *lab) error { return l.synchronize(ctx, database) }
@@ -129,7 +129,7 @@ func runOurs(ctx context.Context, l *lab) error { return l.synchronize(ctx, data
 // synchronize has the daemon copy a database.
 func (l *lab) synchronize(ctx context.Context, db string) error {
 	if err := l.control(ctx, fmt.Sprintf("CREATE SYNC TASK bench FROM '%s' TO '%s' MODE FULL START NOW CONFIRM ALL",
-		l.source.SocketString(db), l.destination.SocketString(db))); err != nil {
+		l.Source.SocketString(db), l.Destination.SocketString(db))); err != nil {
 		return err
 	}
 	return l.control(ctx, "WAIT FOR SYNC TASK bench TO REACH 'completed' TIMEOUT '6 hours'")

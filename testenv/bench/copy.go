@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
-	"time"
 )
 
 // copyBars are what a clone by pgsyncd may take at most, as a share of what others take in the same round.
@@ -21,9 +20,6 @@ const (
 	cpuBar, cpuStretch = 1.6, 1.0
 	memoryBar          = 200 << 20
 )
-
-// cost is what one clone took, in seconds.
-type cost struct{ wall, tool, source, destination float64 }
 
 // benchCopy measures all contenders, then the daemon's memory.
 func benchCopy(ctx context.Context, o options) (err error) {
@@ -43,35 +39,28 @@ func benchCopy(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	if err := createData(ctx, l.source, database, o.scale); err != nil {
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := createData(ctx, l.Source, database, o.scale); err != nil {
 		return err
 	}
-	if err := execute(ctx, l.source, database, publication); err != nil {
+	if err := execute(ctx, l.Source, database, publication); err != nil {
 		return err
 	}
-	want, err := fingerprint(ctx, l.source, database)
+	want, err := fingerprint(ctx, l.Source, database)
 	if err != nil {
 		return err
 	}
-	heap, err := heapBytes(ctx, l.source, database)
+	heap, err := heapBytes(ctx, l.Source, database)
 	if err != nil {
 		return err
 	}
 	describeMachine(ctx, l)
 	say("%.0f rows, %.2f GB of tables; %d rounds; seconds", o.scale*(accounts+orders), float64(heap)/1e9, o.rounds)
-	say("%-15s %5s %8s %10s %10s %12s", "contender", "round", "elapsed", "CPU tool", "CPU source", "CPU destin.")
-	costs := map[string][]cost{}
-	for round := range o.rounds {
-		for i := range field {
-			c := field[(i+round)%len(field)] // nobody is always first
-			spent, err := l.measure(ctx, c, want)
-			if err != nil {
-				return fmt.Errorf("round %d: %s: %w", round+1, c.name, err)
-			}
-			costs[c.name] = append(costs[c.name], spent)
-			say("%-15s %5d %8.2f %10.2f %10.2f %12.2f", c.name, round+1, spent.wall, spent.tool, spent.source, spent.destination)
-		}
+	costs, err := takeTurns(field, o.rounds, func(c contender) string { return c.name }, func(c contender) (cost, error) {
+		return l.measure(ctx, c, want)
+	})
+	if err != nil {
+		return err
 	}
 	missed := reportCosts(field, costs, heap)
 	if len(costs[ours]) > 0 {
@@ -93,21 +82,13 @@ func (l *lab) measure(ctx context.Context, c contender, want string) (spent cost
 		return spent, err
 	}
 	l.tool = 0
-	pids := []int{l.daemon.PID(), l.source.PID(), l.destination.PID()}
-	var before [3]float64
-	for i, pid := range pids {
-		before[i] = cpuOf(pid)
-	}
-	begun := time.Now()
-	if err := c.run(ctx, l); err != nil {
+	if spent, err = l.spend(l.Daemon.PID(), func() error { return c.run(ctx, l) }); err != nil {
 		return spent, err
 	}
-	spent.wall = time.Since(begun).Seconds()
-	if spent.tool = l.tool; c.name == ours {
-		spent.tool = cpuOf(pids[0]) - before[0]
+	if c.name != ours {
+		spent.tool = l.tool
 	}
-	spent.source, spent.destination = cpuOf(pids[1])-before[1], cpuOf(pids[2])-before[2]
-	got, err := fingerprint(ctx, l.destination, database)
+	got, err := fingerprint(ctx, l.Destination, database)
 	if err == nil && got != want {
 		err = fmt.Errorf("the result differs\n--- source\n%s\n--- destination\n%s", want, got)
 	}

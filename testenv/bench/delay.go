@@ -91,10 +91,10 @@ func (s *stage) delayOf(ctx context.Context, p peer, above int64, n int) (d dela
 	committed, seen := make([]time.Time, n), make([]time.Time, n)
 	g, both := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return testenv.Session(both, s.source.SocketString(database), tickInto(both, committed, above))
+		return testenv.Session(both, s.Source.SocketString(database), tickInto(both, committed, above))
 	})
 	g.Go(func() error {
-		return testenv.Session(both, s.destination.SocketString(p.name), look(both, seen, above))
+		return testenv.Session(both, s.Destination.SocketString(p.name), look(both, seen, above))
 	})
 	if err := g.Wait(); err != nil {
 		return d, err
@@ -119,7 +119,7 @@ func (s *stage) delayOf(ctx context.Context, p peer, above int64, n int) (d dela
 
 // written reads when the source wrote the ticks.
 func (s *stage) written(ctx context.Context, above int64) (at []time.Time, err error) {
-	err = testenv.Session(ctx, s.source.SocketString(database), func(c *pgx.Conn) error {
+	err = testenv.Session(ctx, s.Source.SocketString(database), func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, "SELECT at FROM ticks WHERE id > $1 ORDER BY id", above)
 		if err != nil {
 			return err

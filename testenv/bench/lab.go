@@ -22,64 +22,43 @@ import (
 // database is the name of the database under test, on both sides.
 const database = "bench"
 
-// lab is two servers, a daemon and a place for files. Its parts are closed in reverse order of their making.
+// lab is two servers, a daemon and a place for files.
 type lab struct {
-	source, destination *testenv.Cluster
-	daemon              *testenv.Daemon
-	dir                 string   // for dumps; on the same disk as the clusters
-	env                 []string // of the tools
+	*testenv.Trio
+	dir string   // for dumps; on the same disk as the clusters
+	env []string // of the tools
 
 	tool float64 // CPU seconds of the tools run since it was set to zero
 }
 
 // newLab starts everything. Settings are PostgreSQL's defaults but for the size of the buffers, what logical decoding needs, and the
 // given ones.
-func newLab(ctx context.Context, more map[string]string) (l *lab, err error) {
-	l = &lab{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.close())
-		}
-	}()
+func newLab(ctx context.Context, more map[string]string) (*lab, error) {
 	bin, err := testenv.ClientBin(ctx, testenv.DefaultVersion)
 	if err != nil {
-		return l, err
+		return nil, err
 	}
-	l.env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
-	for cluster, level := range map[**testenv.Cluster]string{&l.source: "logical", &l.destination: "replica"} {
+	l := &lab{env: []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}}
+	server := func(level string) testenv.Config {
 		settings := map[string]string{"shared_buffers": "1GB", "wal_level": level, "dynamic_shared_memory_type": "posix"}
 		maps.Copy(settings, more)
-		*cluster, err = testenv.New(ctx, testenv.Config{Fsync: true, Settings: settings})
-		if err != nil {
-			return l, err
-		}
+		return testenv.Config{Fsync: true, Settings: settings}
 	}
-	if l.daemon, err = testenv.NewDaemon(ctx, testenv.DaemonConfig{}); err != nil {
-		return l, err
+	if l.Trio, err = testenv.NewTrio(ctx, server("logical"), server("replica")); err != nil {
+		return nil, err
 	}
-	l.dir, err = os.MkdirTemp(filepath.Dir(l.source.DataDir()), "dump")
-	return l, err
-}
-
-func (l *lab) close() error {
-	var errs []error
-	if l.daemon != nil {
-		errs = append(errs, l.daemon.Destroy())
+	if l.dir, err = os.MkdirTemp(filepath.Dir(l.Source.DataDir()), "dump"); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
-	for _, c := range []*testenv.Cluster{l.destination, l.source} {
-		if c != nil {
-			errs = append(errs, c.Destroy())
-		}
-	}
-	return errors.Join(errs...)
+	return l, nil
 }
 
 // clear gives the next contender an empty database and idle servers.
 func (l *lab) clear(ctx context.Context, db string) error {
-	if err := l.destination.DropDatabase(ctx, db); err != nil {
+	if err := l.Destination.DropDatabase(ctx, db); err != nil {
 		return err
 	}
-	if err := execute(ctx, l.destination, "postgres", "CREATE DATABASE "+db); err != nil {
+	if err := execute(ctx, l.Destination, "postgres", "CREATE DATABASE "+db); err != nil {
 		return err
 	}
 	if err := l.emptyDir(); err != nil {
@@ -89,7 +68,7 @@ func (l *lab) clear(ctx context.Context, db string) error {
 }
 
 func (l *lab) checkpoint(ctx context.Context) error {
-	for _, c := range []*testenv.Cluster{l.source, l.destination} {
+	for _, c := range []*testenv.Cluster{l.Source, l.Destination} {
 		if err := execute(ctx, c, "postgres", "CHECKPOINT"); err != nil {
 			return err
 		}
@@ -181,7 +160,7 @@ func tail(text string) string { return text[max(0, len(text)-4096):] }
 
 // control runs a statement on the daemon.
 func (l *lab) control(ctx context.Context, sql string) error {
-	if err := testenv.Session(ctx, l.daemon.SocketString(), func(c *pgx.Conn) error {
+	if err := testenv.Session(ctx, l.Daemon.SocketString(), func(c *pgx.Conn) error {
 		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 		return err
 	}); err != nil {

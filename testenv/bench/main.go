@@ -15,22 +15,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"pgsyncd/testenv"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
-		stop()
-		os.Exit(1) //nolint:gocritic // stop has run
-	}
-}
+func main() { testenv.Main("bench", run) }
 
 // benches are what can be measured.
 var benches = map[string]func(context.Context, options) error{
@@ -40,7 +32,8 @@ var benches = map[string]func(context.Context, options) error{
 	"query":   benchQuery,
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context) error {
+	args := os.Args[1:]
 	if len(args) != 1 || benches[args[0]] == nil {
 		return errors.New("usage: bench { copy | apply | compare | query }")
 	}

@@ -31,8 +31,8 @@ type peer struct {
 var peers = []peer{
 	{
 		name:    native,
-		control: func(l *lab) string { return l.destination.SocketString(native) },
-		log:     func(l *lab) string { return l.destination.LogFile() },
+		control: func(l *lab) string { return l.Destination.SocketString(native) },
+		log:     func(l *lab) string { return l.Destination.LogFile() },
 		create:  createSubscription,
 		resume:  "ALTER SUBSCRIPTION bench ENABLE",
 		pause:   []string{"ALTER SUBSCRIPTION bench DISABLE"},
@@ -40,9 +40,9 @@ var peers = []peer{
 	},
 	{
 		name:    ours,
-		control: func(l *lab) string { return l.daemon.SocketString() },
-		log:     func(l *lab) string { return l.daemon.LogFile() },
-		pid:     func(l *lab) int { return l.daemon.PID() },
+		control: func(l *lab) string { return l.Daemon.SocketString() },
+		log:     func(l *lab) string { return l.Daemon.LogFile() },
+		pid:     func(l *lab) int { return l.Daemon.PID() },
 		create:  createTask,
 		resume:  "RESUME SYNC TASK bench",
 		pause:   []string{"PAUSE SYNC TASK bench", "WAIT FOR SYNC TASK bench TO REACH 'paused' TIMEOUT '5 min'"},
@@ -55,23 +55,23 @@ func createSubscription(ctx context.Context, l *lab) error {
 		return err
 	}
 	// The destination's server connects as the user it runs as, who is the source's superuser by name.
-	sql := fmt.Sprintf("CREATE SUBSCRIPTION bench CONNECTION '%s' PUBLICATION bench", l.source.SocketString(database))
-	if err := execute(ctx, l.destination, native, sql); err != nil {
+	sql := fmt.Sprintf("CREATE SUBSCRIPTION bench CONNECTION '%s' PUBLICATION bench", l.Source.SocketString(database))
+	if err := execute(ctx, l.Destination, native, sql); err != nil {
 		return err
 	}
-	return await(ctx, l.destination, native, "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel")
+	return await(ctx, l.Destination, native, "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel")
 }
 
 func createTask(ctx context.Context, l *lab) error {
 	if err := l.control(ctx, fmt.Sprintf("CREATE SYNC TASK bench FROM '%s' TO '%s' START NOW CONFIRM ALL",
-		l.source.SocketString(database), l.destination.SocketString(ours))); err != nil {
+		l.Source.SocketString(database), l.Destination.SocketString(ours))); err != nil {
 		return err
 	}
 	err := l.control(ctx, "WAIT FOR SYNC TASK bench CAUGHT UP TIMEOUT '1 hour'")
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, testenv.Session(ctx, l.daemon.SocketString(), func(c *pgx.Conn) error {
+	return errors.Join(err, testenv.Session(ctx, l.Daemon.SocketString(), func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, "SELECT item || ': ' || found FROM sync_prechecks WHERE task = 'bench' AND result = 'failed'")
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ const watchEvery = 2 * time.Millisecond
 // follow resumes the peer and returns the time until the destination shows a mark.
 func (p peer) follow(ctx context.Context, l *lab, mark int64) (elapsed time.Duration, err error) {
 	err = testenv.Session(ctx, p.control(l), func(control *pgx.Conn) error {
-		return testenv.Session(ctx, l.destination.SocketString(p.name), func(destination *pgx.Conn) error {
+		return testenv.Session(ctx, l.Destination.SocketString(p.name), func(destination *pgx.Conn) error {
 			begun := time.Now()
 			if _, err := control.Exec(ctx, p.resume, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("%s: %w", p.resume, err)

@@ -49,19 +49,19 @@ func benchQuery(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	if err := execute(ctx, l.source, "postgres", "CREATE DATABASE catalog"); err != nil {
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := execute(ctx, l.Source, "postgres", "CREATE DATABASE catalog"); err != nil {
 		return err
 	}
-	catalog := l.source.SocketString("catalog")
+	catalog := l.Source.SocketString("catalog")
 	d, err := testenv.NewDaemon(ctx, testenv.DaemonConfig{Args: []string{"--catalog", catalog}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Destroy()) }()
-	own := &lab{daemon: d}
+	own := &lab{Trio: &testenv.Trio{Daemon: d}}
 	for i := range 10 {
-		if err := own.control(ctx, fmt.Sprintf("CREATE SYNC TASK task_%d FROM '%s' TO '%s'", i, catalog, l.destination.SocketString("postgres"))); err != nil {
+		if err := own.control(ctx, fmt.Sprintf("CREATE SYNC TASK task_%d FROM '%s' TO '%s'", i, catalog, l.Destination.SocketString("postgres"))); err != nil {
 			return err
 		}
 	}

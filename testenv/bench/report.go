@@ -29,7 +29,7 @@ func describeMachine(ctx context.Context, l *lab) {
 		}
 	}
 	version := "PostgreSQL"
-	_ = testenv.Session(ctx, l.source.SocketString("postgres"), func(c *pgx.Conn) error {
+	_ = testenv.Session(ctx, l.Source.SocketString("postgres"), func(c *pgx.Conn) error {
 		return c.QueryRow(ctx, "SELECT split_part(version(), ' on ', 1)").Scan(&version)
 	})
 	load, _ := os.ReadFile("/proc/loadavg")
@@ -116,8 +116,8 @@ func benchMemory(ctx context.Context, l *lab, scale float64) (missed int, err er
 		prepare  func() error
 	}{
 		{"this data", database, func() error { return nil }},
-		{"twice the data", database, func() error { return addData(ctx, l.source, database, scale, 2*scale) }},
-		{"one row of 500 MB", "row", func() error { return createWideRow(ctx, l.source, "row") }},
+		{"twice the data", database, func() error { return addData(ctx, l.Source, database, scale, 2*scale) }},
+		{"one row of 500 MB", "row", func() error { return createWideRow(ctx, l.Source, "row") }},
 	}
 	for _, s := range steps {
 		if err := s.prepare(); err != nil {
@@ -134,7 +134,7 @@ func benchMemory(ctx context.Context, l *lab, scale float64) (missed int, err er
 
 // memory copies a database with a new daemon and returns that daemon's peak.
 func (l *lab) memory(ctx context.Context, db string) (int64, error) {
-	if err := l.daemon.Restart(ctx); err != nil {
+	if err := l.Daemon.Restart(ctx); err != nil {
 		return 0, err
 	}
 	if err := l.clear(ctx, db); err != nil {
@@ -143,15 +143,15 @@ func (l *lab) memory(ctx context.Context, db string) (int64, error) {
 	if err := l.synchronize(ctx, db); err != nil {
 		return 0, err
 	}
-	peak, err := peakMemory(l.daemon.PID())
+	peak, err := peakMemory(l.Daemon.PID())
 	if err != nil {
 		return 0, err
 	}
-	want, err := fingerprint(ctx, l.source, db)
+	want, err := fingerprint(ctx, l.Source, db)
 	if err != nil {
 		return 0, err
 	}
-	got, err := fingerprint(ctx, l.destination, db)
+	got, err := fingerprint(ctx, l.Destination, db)
 	if err == nil && got != want {
 		err = fmt.Errorf("the result differs\n--- source\n%s\n--- destination\n%s", want, got)
 	}

@@ -125,11 +125,11 @@ func (s *stage) writeGiant(ctx context.Context, rows int) error {
 
 // createBacklogTables makes all tables in the source's database, and rows for those that are updated.
 func (s *stage) createBacklogTables(ctx context.Context) error {
-	if err := execute(ctx, s.source, "postgres", "CREATE DATABASE "+database); err != nil {
+	if err := execute(ctx, s.Source, "postgres", "CREATE DATABASE "+database); err != nil {
 		return err
 	}
 	n := max(1, int(math.Round(branches*s.scale)))
-	if err := s.run(ctx, []string{"pgbench", "-i", "-q", "-s", strconv.Itoa(n), s.source.SocketString(database)}); err != nil {
+	if err := s.run(ctx, []string{"pgbench", "-i", "-q", "-s", strconv.Itoa(n), s.Source.SocketString(database)}); err != nil {
 		return err
 	}
 	for _, sql := range []string{
@@ -137,7 +137,7 @@ func (s *stage) createBacklogTables(ctx context.Context) error {
 		fmt.Sprintf(`INSERT INTO articles SELECT i, 0, 'article ' || i, jsonb_build_object('author', i %% 100, 'tags', jsonb_build_array('a', i %% 5)),
 			(SELECT string_agg(md5(i || '/' || j), '') FROM generate_series(1, 250) AS j) FROM generate_series(1, %d) AS i`, scaled(articles)(s.scale)),
 	} {
-		if err := execute(ctx, s.source, database, sql); err != nil {
+		if err := execute(ctx, s.Source, database, sql); err != nil {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ const hasty = " options='-c synchronous_commit=off'"
 
 // write runs a statement at the source.
 func (s *stage) write(ctx context.Context, sql string) error {
-	return testenv.Session(ctx, s.source.SocketString(database)+hasty, func(c *pgx.Conn) error {
+	return testenv.Session(ctx, s.Source.SocketString(database)+hasty, func(c *pgx.Conn) error {
 		_, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
@@ -171,5 +171,5 @@ func (s *stage) pgbench(ctx context.Context, transactions func(float64) int, scr
 		}
 		args = append(args, "-f", fmt.Sprintf("%s@%d", file, sc.weight))
 	}
-	return s.run(ctx, append(args, s.source.SocketString(database)+hasty))
+	return s.run(ctx, append(args, s.Source.SocketString(database)+hasty))
 }

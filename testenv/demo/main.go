@@ -10,10 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"pgsyncd/testenv"
@@ -23,21 +21,14 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "\ndemo:", err)
-		stop()
-		os.Exit(1) //nolint:gocritic // stop has run
-	}
+	testenv.Main("demo", func(ctx context.Context) error { return run(ctx, os.Stdout) })
 }
 
-// demo is one demonstration; its parts are closed in reverse order of their making.
+// demo is one demonstration.
 type demo struct {
-	out                 io.Writer
-	source, destination *testenv.Cluster
-	daemon              *testenv.Daemon
-	started             time.Time
+	*testenv.Trio
+	out     io.Writer
+	started time.Time
 }
 
 func run(ctx context.Context, out io.Writer) (err error) {
@@ -46,7 +37,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	d := &demo{out: out, started: time.Now()}
-	defer func() { err = errors.Join(err, d.close()) }()
+	defer func() { err = errors.Join(err, d.Close()) }()
 	if err := d.setUp(ctx, units); err != nil {
 		return err
 	}
@@ -61,7 +52,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	}
 	d.say("everything keeps running; interrupt to end it. Connect with:")
 	_, _ = fmt.Fprintf(out, "    psql '%s'\n    psql '%s'   # source\n    psql '%s'   # destination\n",
-		d.daemon.SocketString(), d.source.ConnString("shop"), d.destination.ConnString("shop"))
+		d.Daemon.SocketString(), d.Source.ConnString("shop"), d.Destination.ConnString("shop"))
 	<-ctx.Done()
 	return nil
 }
@@ -92,7 +83,7 @@ func (d *demo) say(format string, args ...any) {
 func (d *demo) sql(ctx context.Context, statements ...string) error {
 	for _, s := range statements {
 		_, _ = fmt.Fprintf(d.out, "\npgsyncd=> %s\n", s)
-		stdout, stderr, err := d.daemon.RunPSQL(ctx, d.daemon.SocketString(), s)
+		stdout, stderr, err := d.Daemon.RunPSQL(ctx, d.Daemon.SocketString(), s)
 		_, _ = fmt.Fprint(d.out, strings.TrimRight(stdout, "\n"), "\n", stderr)
 		if err != nil {
 			return fmt.Errorf("psql: %w\n%s", err, stderr)
@@ -102,28 +93,13 @@ func (d *demo) sql(ctx context.Context, statements ...string) error {
 }
 
 func (d *demo) setUp(ctx context.Context, units int) (err error) {
-	d.say("two PostgreSQL clusters")
-	if d.source, err = testenv.New(ctx, testenv.Config{Settings: map[string]string{"shared_buffers": "256MB", "max_wal_size": "4GB"}}); err != nil {
-		return err
-	}
-	if d.destination, err = testenv.New(ctx, testenv.Config{Settings: map[string]string{"shared_buffers": "256MB", "max_wal_size": "4GB"}}); err != nil {
+	d.say("two PostgreSQL clusters and the daemon")
+	server := testenv.Config{Settings: map[string]string{"shared_buffers": "256MB", "max_wal_size": "4GB"}}
+	if d.Trio, err = testenv.NewTrio(ctx, server, server); err != nil {
 		return err
 	}
 	d.say("a shop of about %d MB in the source", units*shop.UnitBytes>>20)
-	if err := testenv.Execute(ctx, d.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
-		return err
-	}
-	conn, err := pgx.Connect(ctx, d.source.ConnString("shop"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if err := shop.Create(ctx, conn, units); err != nil {
-		return err
-	}
-	d.say("the daemon")
-	d.daemon, err = testenv.NewDaemon(ctx, testenv.DaemonConfig{})
-	return err
+	return shop.CreateDatabase(ctx, d.Source, units)
 }
 
 // synchronize takes the task through its life while writers go on.
@@ -137,7 +113,7 @@ func (d *demo) synchronize(ctx context.Context, units int) error {
 	written := make(chan outcome, 1)
 	go func() {
 		n, err := shop.Write(writing, shop.Load{
-			ConnString: d.source.ConnString("shop"), Units: units, Writers: 4, Seed: 1,
+			ConnString: d.Source.ConnString("shop"), Units: units, Writers: 4, Seed: 1,
 			Pause: 5 * time.Millisecond, Truncate: true,
 		})
 		written <- outcome{n, err}
@@ -177,17 +153,15 @@ func (d *demo) compare(ctx context.Context, depth string) error {
 	}
 	for {
 		const open = `SELECT count(*) FROM sync_compares WHERE state IN ('queued', 'running')`
-		stdout, stderr, err := d.daemon.RunPSQL(ctx, d.daemon.SocketString(), open, "-A", "-t")
+		stdout, stderr, err := d.Daemon.RunPSQL(ctx, d.Daemon.SocketString(), open, "-A", "-t")
 		if err != nil {
 			return fmt.Errorf("psql: %w\n%s", err, stderr)
 		}
 		if strings.TrimSpace(stdout) == "0" {
 			break
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
+		if err := testenv.Sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return d.sql(ctx, `SELECT c.run_id, type, state, source_table, source_rows, destination_rows, result, remarks
@@ -198,7 +172,7 @@ func (d *demo) compare(ctx context.Context, depth string) error {
 func (d *demo) start(ctx context.Context) error {
 	if err := d.sql(ctx, `\d sync_progress`,
 		fmt.Sprintf("CREATE SYNC TASK shop\n  FROM '%s'\n  TO '%s'\n  WITH (create_database)\n  COMMENT 'the demonstration';",
-			d.source.ConnString("shop"), d.destination.ConnString("shop")),
+			d.Source.ConnString("shop"), d.Destination.ConnString("shop")),
 		`PRECHECK SYNC TASK shop;`,
 		`START SYNC TASK shop CONFIRM ALL;`); err != nil {
 		return err
@@ -221,10 +195,10 @@ func (d *demo) disturb(ctx context.Context) error {
 		return err
 	}
 	d.say("kill -9 of the daemon, under load")
-	if err := d.daemon.Kill9(); err != nil {
+	if err := d.Daemon.Kill9(); err != nil {
 		return err
 	}
-	if err := d.daemon.Start(ctx); err != nil {
+	if err := d.Daemon.Start(ctx); err != nil {
 		return err
 	}
 	return d.sql(ctx,
@@ -236,12 +210,12 @@ func (d *demo) disturb(ctx context.Context) error {
 // prove compares every table row for row with means of its own.
 func (d *demo) prove(ctx context.Context) error {
 	d.say("reading both sides, ordered, row for row")
-	a, err := pgx.Connect(ctx, d.source.ConnString("shop"))
+	a, err := pgx.Connect(ctx, d.Source.ConnString("shop"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = a.Close(context.WithoutCancel(ctx)) }()
-	b, err := pgx.Connect(ctx, d.destination.ConnString("shop"))
+	b, err := pgx.Connect(ctx, d.Destination.ConnString("shop"))
 	if err != nil {
 		return err
 	}
@@ -260,17 +234,4 @@ func (d *demo) prove(ctx context.Context) error {
 	}
 	d.say("every table and sequence is as it should be (%s in all)", time.Since(d.started).Round(time.Second))
 	return nil
-}
-
-func (d *demo) close() error {
-	var errs []error
-	if d.daemon != nil {
-		errs = append(errs, d.daemon.Destroy())
-	}
-	for _, c := range []*testenv.Cluster{d.destination, d.source} {
-		if c != nil {
-			errs = append(errs, c.Destroy())
-		}
-	}
-	return errors.Join(errs...)
 }

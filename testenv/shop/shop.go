@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"pgsyncd/testenv"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -35,4 +37,12 @@ func Create(ctx context.Context, conn *pgx.Conn, units int) error {
 		}
 	}
 	return nil
+}
+
+// CreateDatabase makes the database shop, filled as by Create.
+func CreateDatabase(ctx context.Context, c *testenv.Cluster, units int) error {
+	if err := testenv.Execute(ctx, c.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
+		return err
+	}
+	return testenv.Session(ctx, c.ConnString("shop"), func(conn *pgx.Conn) error { return Create(ctx, conn, units) })
 }

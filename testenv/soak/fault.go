@@ -27,7 +27,7 @@ type fault struct {
 
 // faults lists what can happen.
 func (s *soak) faults() []fault {
-	d := s.daemon
+	d := s.Daemon
 	list := []fault{
 		{"daemon killed", 8, "daemon", 2 * time.Second, func(context.Context) error { return d.Kill9() }, d.Start},
 		{"daemon terminated", 3, "daemon", time.Second, func(context.Context) error { return d.Terminate() }, d.Start},
@@ -112,7 +112,7 @@ func (s *soak) onServer(ctx context.Context, p *party, sql string) error {
 
 // killCatalog kills the PostgreSQL that the daemon keeps its own state in. A daemon that is being started may have none.
 func (s *soak) killCatalog() error {
-	files, err := filepath.Glob(filepath.Join(s.daemon.DataDir(), "catalog", "*", "postmaster.pid"))
+	files, err := filepath.Glob(filepath.Join(s.Daemon.DataDir(), "catalog", "*", "postmaster.pid"))
 	if err != nil || len(files) != 1 {
 		return err
 	}
@@ -170,7 +170,7 @@ func (s *soak) fault(ctx context.Context) error {
 		}
 	}
 	if len(errs) == 0 {
-		errs = append(errs, sleep(ctx, hold))
+		errs = append(errs, testenv.Sleep(ctx, hold))
 	}
 	for i := len(chosen) - 1; i >= 0; i-- {
 		f := chosen[i]
@@ -187,7 +187,7 @@ func (s *soak) fault(ctx context.Context) error {
 // faulty makes n faults, with random pauses of up to longest between.
 func (s *soak) faulty(ctx context.Context, n int, longest time.Duration) error {
 	for range n {
-		if err := sleep(ctx, time.Duration(s.rand.Int64N(int64(longest)))); err != nil {
+		if err := testenv.Sleep(ctx, time.Duration(s.rand.Int64N(int64(longest)))); err != nil {
 			return err
 		}
 		if err := s.fault(ctx); err != nil {
@@ -195,15 +195,4 @@ func (s *soak) faulty(ctx context.Context, n int, longest time.Duration) error {
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -16,27 +16,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"pgsyncd/testenv"
 	"pgsyncd/testenv/shop"
-
-	"github.com/jackc/pgx/v5"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "soak:", err)
-		stop()
-		os.Exit(1) //nolint:gocritic // stop has run
-	}
-}
+func main() { testenv.Main("soak", run) }
 
 // settings are what a run is asked to do.
 type settings struct {
@@ -76,9 +64,9 @@ type party struct {
 // soak is one run. Its random choices all come from one source, seeded once, and are made by one goroutine.
 type soak struct {
 	settings
+	*testenv.Trio
 	rand                *rand.Rand
 	source, destination *party
-	daemon              *testenv.Daemon
 	struck              map[string]int // faults by name
 	started             time.Time
 }
@@ -120,7 +108,7 @@ func (s *soak) linger(ctx context.Context, failure error) {
 	}
 	s.say("%v", failure)
 	s.say("kept until interrupted:\n  source       %s\n  destination  %s\n  daemon       %s, log %s",
-		s.source.SocketString("shop"), s.destination.SocketString("postgres"), s.daemon.SocketString(), s.daemon.LogFile())
+		s.source.SocketString("shop"), s.destination.SocketString("postgres"), s.Daemon.SocketString(), s.Daemon.LogFile())
 	<-ctx.Done()
 }
 
@@ -131,29 +119,23 @@ func (s *soak) setUp(ctx context.Context) (err error) {
 		"logical_decoding_work_mem": "64kB", // so that not only the largest transactions exceed it
 		"wal_sender_timeout":        "10s", "wal_receiver_timeout": "10s", "deadlock_timeout": "200ms",
 	}
-	if s.source, err = newParty(ctx, "source", config); err != nil {
+	server := testenv.Config{Settings: config}
+	if s.Trio, err = testenv.NewTrio(ctx, server, server); err != nil {
 		return err
 	}
-	if s.destination, err = newParty(ctx, "destination", config); err != nil {
+	if s.source, err = newParty(ctx, "source", s.Source); err != nil {
 		return err
 	}
-	if s.daemon, err = testenv.NewDaemon(ctx, testenv.DaemonConfig{}); err != nil {
+	if s.destination, err = newParty(ctx, "destination", s.Destination); err != nil {
 		return err
 	}
-	if err := testenv.Execute(ctx, s.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
-		return err
-	}
-	return testenv.Session(ctx, s.source.ConnString("shop"), func(c *pgx.Conn) error { return shop.Create(ctx, c, 1) })
+	return shop.CreateDatabase(ctx, s.Source, 1)
 }
 
-func newParty(ctx context.Context, name string, config map[string]string) (*party, error) {
-	cluster, err := testenv.New(ctx, testenv.Config{Settings: config})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
+func newParty(ctx context.Context, name string, cluster *testenv.Cluster) (*party, error) {
 	proxy, err := testenv.NewProxy(ctx, cluster.Addr())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), cluster.Destroy())
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &party{cluster, name, proxy}, nil
 }
@@ -167,13 +149,10 @@ func (p *party) through(db string) string {
 
 func (s *soak) close() error {
 	var errs []error
-	if s.daemon != nil {
-		errs = append(errs, s.daemon.Destroy())
-	}
 	for _, p := range []*party{s.destination, s.source} {
 		if p != nil {
-			errs = append(errs, p.proxy.Close(), p.Destroy())
+			errs = append(errs, p.proxy.Close())
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.Close())...)
 }

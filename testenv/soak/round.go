@@ -134,7 +134,7 @@ func (r *round) watchBeginning(ctx context.Context) {
 			}
 			return err
 		})
-		_ = sleep(ctx, 300*time.Millisecond)
+		_ = testenv.Sleep(ctx, 300*time.Millisecond)
 	}
 }
 
@@ -167,7 +167,7 @@ func (r *round) read(ctx context.Context) (stop func() error) {
 				done <- err
 				return
 			}
-			_ = sleep(ctx, 200*time.Millisecond)
+			_ = testenv.Sleep(ctx, 200*time.Millisecond)
 		}
 		r.say("%d looks at the sums", looks)
 		done <- nil
@@ -193,7 +193,7 @@ func (r *round) look(ctx context.Context, c *pgx.Conn, looks *int) error {
 			return fmt.Errorf("%w: sums of accounts %d, tellers %d, branches %d", errSplit, accounts, tellers, branches)
 		}
 		*looks++
-		if err := sleep(ctx, 300*time.Millisecond); err != nil {
+		if err := testenv.Sleep(ctx, 300*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -248,7 +248,7 @@ func (r *round) onDaemon(ctx context.Context, f func(*pgx.Conn) error) error {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		lost := true
-		err := testenv.Session(ctx, r.daemon.SocketString(), func(c *pgx.Conn) error {
+		err := testenv.Session(ctx, r.Daemon.SocketString(), func(c *pgx.Conn) error {
 			err := f(c)
 			lost = c.IsClosed()
 			return err
@@ -256,7 +256,7 @@ func (r *round) onDaemon(ctx context.Context, f func(*pgx.Conn) error) error {
 		if err == nil || !lost || time.Now().After(deadline) {
 			return err
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := testenv.Sleep(ctx, time.Second); err != nil {
 			return err
 		}
 	}
@@ -281,7 +281,7 @@ func (r *round) admitted(ctx context.Context) error {
 			default:
 				return nil
 			}
-			if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			if err := testenv.Sleep(ctx, 50*time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -315,7 +315,7 @@ func (r *round) bothSides(ctx context.Context, f func(source, destination *pgx.C
 
 // peakMemory is the most that the running daemon has had in memory, in bytes; 0 where that cannot be read.
 func (r *round) peakMemory() int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.daemon.PID()))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.Daemon.PID()))
 	if err != nil {
 		return 0
 	}
@@ -333,23 +333,23 @@ func (r *round) explain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for _, q := range []struct{ where, sql string }{
-		{r.daemon.SocketString(), `SELECT * FROM sync_status`},
-		{r.daemon.SocketString(), `SELECT time, level, event, message, detail FROM (SELECT * FROM sync_log ORDER BY time DESC LIMIT 60) l ORDER BY time`},
-		{r.daemon.SocketString(), `SELECT * FROM sync_conflicts ORDER BY time LIMIT 20`},
+		{r.Daemon.SocketString(), `SELECT * FROM sync_status`},
+		{r.Daemon.SocketString(), `SELECT time, level, event, message, detail FROM (SELECT * FROM sync_log ORDER BY time DESC LIMIT 60) l ORDER BY time`},
+		{r.Daemon.SocketString(), `SELECT * FROM sync_conflicts ORDER BY time LIMIT 20`},
 		{r.source.SocketString("shop"), `SELECT slot_name, plugin, active, catalog_xmin, restart_lsn, confirmed_flush_lsn, wal_status, pg_current_wal_lsn(), pg_current_wal_flush_lsn() FROM pg_replication_slots`},
 		{r.source.SocketString("shop"), `SELECT pid, application_name, state, wait_event_type, wait_event, xact_start, left(query, 200) AS query FROM pg_stat_activity WHERE application_name LIKE 'pgsyncd%'`},
 		{r.source.SocketString("shop"), `SELECT gid, prepared FROM pg_prepared_xacts`},
 		{r.destination.SocketString(r.db), `SELECT * FROM pgsyncd.progress; SELECT * FROM pgsyncd.copied ORDER BY lsn`},
 		{r.destination.SocketString(r.db), `SELECT pid, application_name, state, wait_event_type, wait_event, xact_start, left(query, 200) AS query FROM pg_stat_activity WHERE application_name LIKE 'pgsyncd%'`},
 	} {
-		stdout, stderr, err := r.daemon.RunPSQL(ctx, q.where, "\\x on\n\\pset null ∅\n"+q.sql+";")
+		stdout, stderr, err := r.Daemon.RunPSQL(ctx, q.where, "\\x on\n\\pset null ∅\n"+q.sql+";")
 		r.soak.say("%s\n%s%s", q.sql, stdout, stderr)
 		if err != nil {
 			r.soak.say("%v", err)
 		}
 	}
 	r.soak.say("faults: %v", r.struck)
-	log, err := os.ReadFile(r.daemon.LogFile())
+	log, err := os.ReadFile(r.Daemon.LogFile())
 	r.soak.say("end of the daemon's log:\n%s", log[max(0, len(log)-16<<10):])
 	return err
 }

@@ -68,17 +68,17 @@ func (s *soak) compareAll(ctx context.Context) error {
 // compare runs a comparison to its end. With kill, the daemon is killed while it runs.
 func (s *soak) compare(ctx context.Context, kind string, kill bool) ([]outcome, error) {
 	var id int64
-	err := testenv.Session(ctx, s.daemon.SocketString(), func(c *pgx.Conn) error {
+	err := testenv.Session(ctx, s.Daemon.SocketString(), func(c *pgx.Conn) error {
 		return c.QueryRow(ctx, "COMPARE SYNC TASK shop "+kind, pgx.QueryExecModeSimpleProtocol).Scan(&id)
 	})
 	if err != nil {
 		return nil, err
 	}
 	if kill {
-		if err := sleep(ctx, time.Duration(s.rand.IntN(1500))*time.Millisecond); err != nil {
+		if err := testenv.Sleep(ctx, time.Duration(s.rand.IntN(1500))*time.Millisecond); err != nil {
 			return nil, err
 		}
-		if err := errors.Join(s.daemon.Kill9(), s.daemon.Start(ctx)); err != nil {
+		if err := errors.Join(s.Daemon.Kill9(), s.Daemon.Start(ctx)); err != nil {
 			return nil, err
 		}
 		s.killed++
@@ -86,7 +86,7 @@ func (s *soak) compare(ctx context.Context, kind string, kill bool) ([]outcome, 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var results []outcome
-	err = testenv.Session(ctx, s.daemon.SocketString(), func(c *pgx.Conn) error {
+	err = testenv.Session(ctx, s.Daemon.SocketString(), func(c *pgx.Conn) error {
 		for {
 			var state, failure string
 			var exact bool
@@ -109,7 +109,7 @@ func (s *soak) compare(ctx context.Context, kind string, kill bool) ([]outcome, 
 			default:
 				return fmt.Errorf("it is %s: %s", state, failure)
 			}
-			if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			if err := testenv.Sleep(ctx, 100*time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -119,7 +119,7 @@ func (s *soak) compare(ctx context.Context, kind string, kill bool) ([]outcome, 
 
 // plant makes differences in tables that nobody writes to in these places, and looks whether they are found.
 func (s *soak) plant(ctx context.Context) error {
-	err := testenv.Execute(ctx, s.destination.ConnString("shop"), `SET session_replication_role = replica;
+	err := testenv.Execute(ctx, s.Destination.ConnString("shop"), `SET session_replication_role = replica;
 		UPDATE crm.customers SET name = name || ' ' WHERE id = (SELECT min(id) FROM crm.customers);
 		INSERT INTO audit.events SELECT '1999-01-01', 'planted', 'twice', NULL FROM generate_series(1, 2);
 		DELETE FROM pgbench_branches WHERE bid = -1; INSERT INTO pgbench_branches VALUES (-1, 0, NULL)`)
@@ -150,15 +150,4 @@ func (s *soak) plant(ctx context.Context) error {
 	}
 	s.say("%d planted differences were found, and nothing else", len(want))
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -12,26 +12,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"pgsyncd/testenv"
 	"pgsyncd/testenv/shop"
-
-	"github.com/jackc/pgx/v5"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "soak-compare:", err)
-		stop()
-		os.Exit(1) //nolint:gocritic // stop has run
-	}
-}
+func main() { testenv.Main("soak-compare", run) }
 
 // number reads a positive number from the environment.
 func number(name string, standard uint64) (uint64, error) {
@@ -48,14 +36,13 @@ func number(name string, standard uint64) (uint64, error) {
 
 // soak is one run of the program.
 type soak struct {
-	runs, writers       int
-	seed                uint64
-	rand                *rand.Rand
-	source, destination *testenv.Cluster
-	daemon              *testenv.Daemon
-	started             time.Time
-	killed              int
-	apart               int // comparisons that could not read both sides at one position
+	*testenv.Trio
+	runs, writers int
+	seed          uint64
+	rand          *rand.Rand
+	started       time.Time
+	killed        int
+	apart         int // comparisons that could not read both sides at one position
 }
 
 func (s *soak) say(format string, args ...any) {
@@ -76,7 +63,7 @@ func run(ctx context.Context) (err error) {
 	}
 	s.rand = rand.New(rand.NewPCG(s.seed, 0)) //nolint:gosec // reproducible, not secret
 	s.say("RUNS=%d WRITERS=%d SEED=%d", s.runs, s.writers, s.seed)
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.setUp(ctx); err != nil {
 		return err
 	}
@@ -84,7 +71,7 @@ func run(ctx context.Context) (err error) {
 	written := make(chan error, 1)
 	go func() {
 		n, err := shop.Write(writing, shop.Load{
-			ConnString: s.source.ConnString("shop"), Units: 1, Writers: s.writers, Seed: s.seed,
+			ConnString: s.Source.ConnString("shop"), Units: 1, Writers: s.writers, Seed: s.seed,
 			Pause: time.Duration(s.writers) * 5 * time.Millisecond, Truncate: true,
 		})
 		s.say("%d transactions written", n)
@@ -102,44 +89,23 @@ func (s *soak) setUp(ctx context.Context) (err error) {
 	config := map[string]string{
 		"shared_buffers": "128MB", "max_wal_size": "1GB", "max_connections": strconv.Itoa(s.writers + 60), "logical_decoding_work_mem": "64kB",
 	}
-	if s.source, err = testenv.New(ctx, testenv.Config{Settings: config}); err != nil {
+	server := testenv.Config{Settings: config}
+	if s.Trio, err = testenv.NewTrio(ctx, server, server); err != nil {
 		return err
 	}
-	if s.destination, err = testenv.New(ctx, testenv.Config{Settings: config}); err != nil {
+	if err := shop.CreateDatabase(ctx, s.Source, 1); err != nil {
 		return err
 	}
-	if s.daemon, err = testenv.NewDaemon(ctx, testenv.DaemonConfig{}); err != nil {
-		return err
-	}
-	if err := testenv.Execute(ctx, s.source.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
-		return err
-	}
-	if err := testenv.Session(ctx, s.source.ConnString("shop"), func(c *pgx.Conn) error { return shop.Create(ctx, c, 1) }); err != nil {
-		return err
-	}
-	if err := testenv.Execute(ctx, s.destination.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
+	if err := testenv.Execute(ctx, s.Destination.ConnString("postgres"), "CREATE DATABASE shop"); err != nil {
 		return err
 	}
 	for _, sql := range []string{
-		fmt.Sprintf("CREATE SYNC TASK shop FROM '%s' TO '%s' START NOW CONFIRM ALL", s.source.ConnString("shop"), s.destination.ConnString("shop")),
+		fmt.Sprintf("CREATE SYNC TASK shop FROM '%s' TO '%s' START NOW CONFIRM ALL", s.Source.ConnString("shop"), s.Destination.ConnString("shop")),
 		"WAIT FOR SYNC TASK shop TO REACH 'incremental synchronization' TIMEOUT '5 min'",
 	} {
-		if err := testenv.Execute(ctx, s.daemon.SocketString(), sql); err != nil {
+		if err := testenv.Execute(ctx, s.Daemon.SocketString(), sql); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (s *soak) close() error {
-	var errs []error
-	if s.daemon != nil {
-		errs = append(errs, s.daemon.Destroy())
-	}
-	for _, c := range []*testenv.Cluster{s.destination, s.source} {
-		if c != nil {
-			errs = append(errs, c.Destroy())
-		}
-	}
-	return errors.Join(errs...)
 }
