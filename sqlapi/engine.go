@@ -177,7 +177,7 @@ func (e *Engine) execute(ctx context.Context, s *Session, stmt Statement) ([][]*
 	case *PrecheckTask:
 		return nil, e.precheck(ctx, stmt)
 	case *Compare:
-		return e.compare(ctx, stmt)
+		return e.compare(ctx, s, stmt)
 	case *CancelCompare:
 		return nil, e.cancelCompare(ctx, stmt)
 	case *RepairCompare:

@@ -30,7 +30,7 @@ var samples = map[string]string{
 	"DROP SYNC TASK":           "DROP SYNC TASK other",
 	"CLONE SYNC TASK":          "CLONE SYNC TASK shop AS copy",
 	"WAIT FOR SYNC TASK":       "WAIT FOR SYNC TASK shop TO REACH 'pending start'",
-	"COMPARE SYNC TASK":        "COMPARE SYNC TASK shop ROWS",
+	"COMPARE SYNC TASK":        "COMPARE SYNC TASK done ROWS",
 	"CANCEL COMPARE":           "CANCEL COMPARE 1",
 	"REPAIR COMPARE":           "REPAIR COMPARE 1",
 	"ALTER COMPARE SCHEDULE":   "ALTER COMPARE SCHEDULE nightly DISABLE",
@@ -123,6 +123,8 @@ func TestEveryForm(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.create("shop", "WITH (conflict_policy = 'ignore') COMMENT 'a shop' TAGS (env = 'test')")
+	b.create("done", "")
+	b.fire("done", catalog.EventStart, catalog.EventFullBegun, catalog.EventFullDone)
 	b.do("COMPARE SYNC TASK shop ROWS EVERY '@daily' AS nightly")
 	columns := map[string]string{
 		"TEST SYNC TASK":        "endpoint item result found suggestion",
@@ -411,6 +413,7 @@ func TestComparisons(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.create("shop", "WITH (time_zone = 'Europe/Berlin')")
+	b.fire("shop", catalog.EventStart, catalog.EventFullBegun, catalog.EventFullDone)
 	id := b.do("COMPARE SYNC TASK shop VALUES FOR (TABLE a, TABLE \"S\".\"b.c\") WITH (time_limit = '5 min', workers = 3)").one(t)
 	run, err := b.cfg.Catalog.Compare(t.Context(), 1)
 	if err != nil || id != "1" || run.Type != "VALUES" || run.State != "queued" {
@@ -442,6 +445,43 @@ func TestComparisons(t *testing.T) {
 		{"DROP COMPARE SCHEDULE IF EXISTS daily", "", "skipping"},
 	} {
 		b.expect(s.sql, b.as(Operator, s.sql), s.code, s.want)
+	}
+}
+
+// TestComparisonsWithoutData: a task whose data is not complete is compared later, not now, and what to do until then is said.
+func TestComparisonsWithoutData(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.create("shop", "")
+	b.create("Shop", "MODE FULL")
+	for _, s := range []struct {
+		task   string
+		events []catalog.Event
+		hint   string // empty: the comparison is accepted
+	}{
+		{"shop", nil, "START SYNC TASK shop;"},
+		{"shop", []catalog.Event{catalog.EventStart}, "WAIT FOR SYNC TASK shop TO REACH 'incremental synchronization';"},
+		{"Shop", []catalog.Event{catalog.EventStart, catalog.EventFullBegun}, `WAIT FOR SYNC TASK "Shop" TO REACH 'completed';`},
+		{"shop", []catalog.Event{catalog.EventFullBegun, catalog.EventFullDone}, ""},
+	} {
+		b.fire(s.task, s.events...)
+		a := b.as(Operator, "COMPARE SYNC TASK "+quoteIdentifier(s.task)+" ROWS")
+		switch e := AsError(a.err); {
+		case s.hint == "" && a.err != nil:
+			t.Errorf("after %v: %s", s.events, a.text())
+		case s.hint == "":
+		case a.err == nil:
+			t.Errorf("after %v it is compared", s.events)
+		case e.Code != CodeWrongState || !strings.Contains(e.Hint, s.hint) || !strings.Contains(e.Detail, "not complete"):
+			t.Errorf("after %v: %+v", s.events, e)
+		}
+		if a := b.as(Operator, "COMPARE SYNC TASK "+quoteIdentifier(s.task)+" ROWS EVERY '@daily'"); a.err != nil || len(a.notices) != 0 {
+			t.Errorf("a schedule after %v: %s", s.events, a.text())
+		}
+	}
+	a := b.do("COMPARE SYNC TASK shop VALUES AT '2001-02-03 04:05 UTC'")
+	if len(a.notices) != 1 || !strings.Contains(a.notices[0], "2001-02-03 04:05:00 +00:00 has passed") {
+		t.Errorf("a time that is over: %v", a.notices)
 	}
 }
 

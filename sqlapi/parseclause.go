@@ -3,6 +3,7 @@ package sqlapi
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pgsyncd/catalog"
@@ -205,8 +206,9 @@ func (p *parser) tags() []Tag {
 	return tags
 }
 
-// options reads ( option [ = value ], … ) and returns normalized texts. bare allows an option without a value, which means true.
-func (p *parser) options(normalize func(name, text string) (string, error), bare bool) map[string]string {
+// options reads ( option [ = value ], … ) and returns normalized texts. known are all there are; bare allows an option without a value,
+// which means true.
+func (p *parser) options(known []catalog.Option, normalize func(name, text string) (string, error), bare bool) map[string]string {
 	options := map[string]string{}
 	p.list(func() {
 		t := p.peek()
@@ -224,7 +226,7 @@ func (p *parser) options(normalize func(name, text string) (string, error), bare
 		}
 		normal, err := normalize(name, text)
 		if err != nil {
-			p.fail(t, optionError(err))
+			p.fail(t, optionOf(known, name, optionError(err)))
 		}
 		options[name] = normal
 	})
@@ -249,20 +251,34 @@ func (p *parser) value() string {
 // optionNames reads ( option, … ).
 func (p *parser) optionNames() []string {
 	known := catalog.TaskOptionList()
-	names := make([]string, len(known))
-	for i := range known {
-		names[i] = known[i].Name
-	}
+	names := optionList(known)
 	var given []string
 	p.list(func() {
 		t := p.peek()
 		name := p.label("an option")
 		if p.err == nil && !slices.Contains(names, name) {
-			p.fail(t, optionError(&catalog.OptionError{Name: name, Message: "does not exist", Nearest: catalog.Nearest(name, names)}))
+			err := &catalog.OptionError{Name: name, Message: "does not exist", Nearest: catalog.Nearest(name, names)}
+			p.fail(t, optionOf(known, name, optionError(err)))
 		}
 		given = append(given, name)
 	})
 	return given
+}
+
+func optionList(options []catalog.Option) []string {
+	names := make([]string, len(options))
+	for i := range options {
+		names[i] = options[i].Name
+	}
+	return names
+}
+
+// optionOf adds to the error about an option which ones there are, if it is none of them and resembles none.
+func optionOf(known []catalog.Option, name string, e *Error) *Error {
+	if names := optionList(known); e.Hint == "" && len(names) > 0 && !slices.Contains(names, name) {
+		return e.WithHint("The options are %s.", strings.Join(names, ", "))
+	}
+	return e
 }
 
 // flag reads [ WITH ( name [ = boolean ] ) ].
@@ -270,7 +286,7 @@ func (p *parser) flag(name string) bool {
 	if !p.accept("WITH") {
 		return false
 	}
-	set := p.options(func(option, text string) (string, error) {
+	set := p.options(nil, func(option, text string) (string, error) {
 		if option != name {
 			return "", &catalog.OptionError{Name: option, Message: "does not exist here", Nearest: name}
 		}

@@ -32,7 +32,7 @@ func (p *parser) compare() *Compare {
 		}
 	}
 	if t := p.peek(); p.accept("WITH") {
-		c.Options = p.options(catalog.NormalizeCompareOption, true)
+		c.Options = p.options(catalog.CompareOptionList(), catalog.NormalizeCompareOption, true)
 		p.fail(t, checkCompareOptions(c))
 	}
 	return c
@@ -70,7 +70,7 @@ func (p *parser) every() (expression, zone string) {
 	if p.accept("TIME", "ZONE") {
 		zone = p.checked("a time zone", func(text string) *Error {
 			if err := catalog.CheckTimeZone(text); err != nil {
-				return invalid("time zone %q not recognized", text)
+				return invalid("time zone %q not recognized", text).WithHint("SELECT name FROM pg_timezone_names;")
 			}
 			return nil
 		})

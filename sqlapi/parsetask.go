@@ -21,7 +21,7 @@ func (p *parser) createTask() *CreateTask {
 		{"ACCOUNTS", accountsSynopsis, func() { c.Accounts = p.accounts() }},
 		{"START", startSynopsis + " " + confirmSynopsis, func() { c.Start, c.Start.Confirm = p.start(), p.confirm() }},
 		{"FLOW", flowSynopsis, func() { c.Flow = p.flow() }},
-		{"WITH", "WITH " + optionsSynopsis, func() { c.Options = p.options(catalog.NormalizeTaskOption, true) }},
+		{"WITH", "WITH " + optionsSynopsis, func() { c.Options = p.options(catalog.TaskOptionList(), catalog.NormalizeTaskOption, true) }},
 		{"COMMENT", "COMMENT 'text'", func() { c.Comment = p.checked("a comment", checkComment) }},
 		{"TAGS", tagsSynopsis, func() { c.Tags = p.tags() }},
 	}
@@ -122,7 +122,7 @@ func (p *parser) setAction() AlterAction {
 		return SetAccounts{p.accounts()}
 	case p.punct(p.peek()) == '(':
 		p.clause = "SET ( option = value [, ...] )"
-		return SetOptions{p.options(catalog.NormalizeTaskOption, false)}
+		return SetOptions{p.options(catalog.TaskOptionList(), catalog.NormalizeTaskOption, false)}
 	}
 	p.unexpected(`TAG, SOURCE, DESTINATION, START, FLOW, MODE, FOR, ACCOUNTS or "("`)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // compare queues a comparison, or makes a schedule for it.
-func (e *Engine) compare(ctx context.Context, c *Compare) ([][]*string, error) {
+func (e *Engine) compare(ctx context.Context, s *Session, c *Compare) ([][]*string, error) {
 	t, err := e.find(ctx, c.Task)
 	if err != nil {
 		return nil, err
@@ -27,6 +28,9 @@ func (e *Engine) compare(ctx context.Context, c *Compare) ([][]*string, error) {
 		tables = append(tables, name.String())
 	}
 	if c.At == "" && c.Cron == "" {
+		if err := hasData(t); err != nil {
+			return nil, err
+		}
 		id, err := e.cfg.Catalog.AddCompare(ctx, catalog.CompareRun{TaskID: t.ID, Type: string(c.Type), Options: c.Options, Tables: tables})
 		if err != nil {
 			return nil, err
@@ -48,12 +52,43 @@ func (e *Engine) compare(ctx context.Context, c *Compare) ([][]*string, error) {
 	}
 	if err := e.cfg.Catalog.AddSchedule(ctx, schedule); err != nil {
 		if errors.Is(err, catalog.ErrExists) {
-			return nil, Errorf(CodeDuplicate, "schedule %q already exists", schedule.Name)
+			return nil, Errorf(CodeDuplicate, "schedule %q already exists", schedule.Name).
+				WithHint("ALTER COMPARE SCHEDULE %[1]s EVERY '…'; changes its times, DROP COMPARE SCHEDULE %[1]s; ends it and keeps its results.",
+					quoteIdentifier(schedule.Name))
 		}
 		return nil, err
 	}
+	if next.Before(time.Now()) {
+		s.Notice(Notice{
+			Message: fmt.Sprintf("the time %s has passed: task %q is compared now", next.Format(timeOfNotice), t.Name),
+			Hint:    fmt.Sprintf("SELECT run_id, state FROM sync_compares WHERE schedule = %s;", quoteLiteral(schedule.Name)),
+		})
+	}
 	e.cfg.Comparisons.Wake()
 	return [][]*string{cells(schedule.Name, next.Format(time.RFC3339Nano))}, nil
+}
+
+// beforeData are the states in which the destination does not have the task's data yet.
+var beforeData = []catalog.State{
+	catalog.StateCreating, catalog.StateCreationFailed, catalog.StateConfiguration, catalog.StatePendingStart,
+	catalog.StateStarting, catalog.StateStartFailed, catalog.StateFull, catalog.StateFullFailed,
+}
+
+// hasData refuses to compare a task now whose data cannot be complete: the run would do no more than fail.
+func hasData(t catalog.Task) error {
+	if !slices.Contains(beforeData, t.State) {
+		return nil
+	}
+	e := wrongState(&catalog.StateError{Task: t.Name, State: t.State, Event: "compare", Possible: catalog.Possible(t.State)})
+	e.Detail += " Its data is not complete yet."
+	if t.State == catalog.StateStarting || t.State == catalog.StateFull {
+		end := catalog.StateIncremental
+		if t.Mode == catalog.ModeFull {
+			end = catalog.StateCompleted
+		}
+		e.Hint = fmt.Sprintf("WAIT FOR SYNC TASK %s TO REACH '%s';", quoteIdentifier(t.Name), end)
+	}
+	return e
 }
 
 // firstRun is when a schedule begins, and the name of its time zone: without one of its own it is the task's.
@@ -134,7 +169,7 @@ func (e *Engine) alterSchedule(ctx context.Context, stmt *AlterSchedule) error {
 	case errors.Is(err, catalog.ErrNotFound):
 		return noSchedule(stmt.Name)
 	case errors.Is(err, catalog.ErrExists):
-		return Errorf(CodeDuplicate, "schedule %q already exists", stmt.RenameTo)
+		return Errorf(CodeDuplicate, "schedule %q already exists", stmt.RenameTo).WithHint("SELECT schedule FROM sync_schedules;")
 	}
 	e.cfg.Comparisons.Wake()
 	return err

@@ -178,11 +178,14 @@ func startTime(start Start, options catalog.TaskOptions) (*time.Time, error) {
 	return &at, nil
 }
 
+// timeOfNotice is how a notice shows a time.
+const timeOfNotice = "2006-01-02 15:04:05 -07:00"
+
 // noticePast tells whoever schedules a task that its time is over.
 func noticePast(s *Session, task string, at time.Time) {
 	if at.Before(time.Now()) {
 		s.Notice(Notice{
-			Message: fmt.Sprintf("the time %s has passed: task %q starts now", at.Format("2006-01-02 15:04:05 -07:00"), task),
+			Message: fmt.Sprintf("the time %s has passed: task %q starts now", at.Format(timeOfNotice), task),
 			Hint:    fmt.Sprintf("PAUSE SYNC TASK %s; if it is not to.", quoteIdentifier(task)),
 		})
 	}
