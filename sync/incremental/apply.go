@@ -167,25 +167,40 @@ func (a *applier) move(ctx context.Context, to pglogrepl.LSN) error {
 }
 
 // apply performs a batch in one transaction of the destination: optimistically first, and if anything is not as expected,
-// once more with care. The statements run in one pipeline, and COMMIT is sent only when every result is in. No job is under way.
+// once more with care. The statements run in one pipeline. COMMIT is sent only when every result is in, or is part of it where the
+// statements see to that themselves. No job is under way.
 func (a *applier) apply(ctx context.Context, b *batch) error {
 	defer a.cfg.Meter.apply(time.Now())
 	resumed := a.open
+	early := !resumed && a.early.takes(b)
+	if early {
+		if err := a.checkModifiers(ctx, b); err != nil {
+			return err
+		}
+	}
 	p := a.dst.start(ctx)
-	advanced := false
-	if resumed {
+	switch {
+	case resumed:
 		p.run(a.dst.savepoint, nil, anyRows, originFrame)
-	} else if advanced = a.early.begin(p, b); !advanced {
+	case early:
+		a.early.begin(p, b)
+	default:
 		p.open()
 	}
-	a.open = true
+	a.open = !early
 	var err error
 	for _, s := range b.plan() {
 		if err = a.send(ctx, p, b.changes, s); err != nil {
 			break
 		}
 	}
-	if b.end > 0 && !advanced && err == nil {
+	switch {
+	case err != nil && early:
+		p.run(a.dst.rollback, nil, anyRows, originFrame) // what was sent must not be committed
+	case err != nil:
+	case early:
+		a.early.end(p)
+	case b.end > 0:
 		p.run(a.dst.advance, a.dst.fence(a.dst.position.LSN, b.end), 1, originFence)
 	}
 	if waited := p.wait(); err == nil {
@@ -193,6 +208,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	}
 	var f *failure
 	switch {
+	case err == nil && early:
+		a.done.count(b.changes)
+		return a.ended(ctx, p.since, b.end, b)
 	case err == nil:
 		a.done.count(b.changes)
 		if resumed && b.end == 0 {
@@ -301,13 +319,14 @@ func (a *applier) commit(ctx context.Context, to pglogrepl.LSN, b *batch) error 
 		}
 	}
 	begun := time.Now()
-	err := a.dst.end(ctx, to)
-	if err == nil {
-		err = a.early.settle(ctx, a.dst)
-	}
-	if err != nil {
+	if err := a.dst.end(ctx, to); err != nil {
 		return err
 	}
+	return a.ended(ctx, begun, to, b)
+}
+
+// ended notes that the transaction has been committed.
+func (a *applier) ended(ctx context.Context, begun time.Time, to pglogrepl.LSN, b *batch) error {
 	a.open = false
 	a.committed(begun, to, b, a.done)
 	a.conflicts, a.done = nil, tally{}
@@ -346,5 +365,8 @@ func (a *applier) publish(b *batch, done tally) {
 			p.Delay = delay(b.last.time, time.Now(), a.cfg.Meter.Skew())
 		}
 	})
+	if b != nil && caughtUp {
+		signal(a.stream.progress.settled)
+	}
 	a.cfg.Report.Progress(p)
 }

@@ -35,9 +35,9 @@
 //   - Only COMMIT moves P, and it moves P and the rows together. A transaction of the destination holds whole transactions of
 //     the source and no part of another: one that is larger than a batch is applied in pieces, but committed at its end.
 //   - A commit is durable before anything is concluded from it: synchronous_commit is on in this session whatever the database's
-//     settings say. Only a small batch is committed without it, to be seen sooner; an empty transaction that follows is flushed, and the
-//     batch with it, before anybody is told of the batch (early.go). If the stream ends between the two, the next owner's raising of the
-//     fence flushes both; if the destination crashes, it has neither the batch nor its position, and the source still has both.
+//     settings say. Only a small batch is committed without it, to be seen sooner; an empty transaction that follows in the same write is
+//     flushed, and the batch with it, before anybody is told of the batch (early.go). If the stream ends between the two, the next owner's
+//     raising of the fence flushes both; if the destination crashes, it has neither the batch nor its position, and the source still has both.
 //     A COMMIT without an answer ends the stream; whether it took effect is read from the ledger.
 //   - Nobody else moves P meanwhile. Run raises the fence first; that waits for transactions of former owners which hold the
 //     row, so the position it returns is final for them, and all they may still try fails: each transaction locks the
@@ -111,7 +111,9 @@
 //
 // # Why every change is applied as it was made
 //
-// Every statement's row count is checked. The quick ways, sets and pipelined rows, are optimistic: any surprise, be it an error
+// Every statement's row count is checked: by whoever sends COMMIT when all of them are in, or by the statement itself where the commit is
+// sent along with it (small batches), so that a wrong count, of the ledger's row too, is an error and nothing is committed.
+// The quick ways, sets and pipelined rows, are optimistic: any surprise, be it an error
 // or a count, rolls the batch back and replays it in the order of the source, row by row. What the source did can be done
 // there, however keys were swapped and whatever is unique, because each step starts from the state that the source's step
 // started from; if it cannot be done, the destination's rows differ, and that is a conflict: the policy skips it, overwrites

@@ -23,7 +23,8 @@ import (
 const (
 	statusInterval = 10 * time.Second // the source hears from us at least so often, and is asked for an answer
 	confirmDelay   = 200 * time.Millisecond
-	silenceLimit   = 3 * time.Minute // without a byte from the source the link counts as dead
+	confirmPause   = 5 * time.Millisecond // between two statuses of a stream that has caught up
+	silenceLimit   = 3 * time.Minute      // without a byte from the source the link counts as dead
 	closeTimeout   = 5 * time.Second
 )
 
@@ -129,23 +130,27 @@ func (l *link) copyData(ctx context.Context, data []byte, out func(event) error)
 	return permanentf("receive from source: unknown replication message of %d bytes", len(data))
 }
 
-// report tells the source what is durable: soon after that moved, at once when asked, and regularly.
+// report tells the source what is durable: soon after that moved, at once when asked or when the stream has caught up, and regularly. A
+// walsender that knows that everything has arrived does not ask before it sends what comes next.
 func (l *link) report(ctx context.Context, p *progress) error {
 	ticker := time.NewTicker(confirmDelay)
 	defer ticker.Stop()
 	var sent Progress
 	var last time.Time
-	for {
+	for soon := false; ; {
 		ask := time.Since(last) >= l.interval
 		now := p.read()
-		if ask || now.Confirmed != sent.Confirmed {
+		if ask || now.Confirmed != sent.Confirmed && (!soon || time.Since(last) >= confirmPause) {
 			if err := l.status(now, ask); err != nil {
 				return err
 			}
 			sent, last = now, time.Now()
 		}
+		soon = false
 		select {
 		case <-ticker.C:
+		case <-p.settled:
+			soon = true
 		case <-l.urgent:
 			sent, last = Progress{}, time.Time{}
 		case <-ctx.Done():

@@ -18,11 +18,14 @@ type progress struct {
 	mu      sync.Mutex
 	now     Progress
 	changed chan struct{} // closed and renewed when applied moves
+	settled chan struct{} // capacity 1: all that came is applied
 	stop    pglogrepl.LSN // where to end; 0: never
 	hold    hold
 }
 
-func newProgress() *progress { return &progress{changed: make(chan struct{})} }
+func newProgress() *progress {
+	return &progress{changed: make(chan struct{}), settled: make(chan struct{}, 1)}
+}
 
 // update changes the figures and wakes who waits for them.
 func (p *progress) update(f func(*Progress)) Progress {

@@ -15,9 +15,10 @@ const chunk = 64
 // anew, because their change may be what the surprise was.
 func (a *applier) replay(ctx context.Context, b *batch, resumed bool) error {
 	var err error
-	if resumed {
+	switch {
+	case resumed:
 		err = a.frame(ctx, a.dst.undo, a.dst.release)
-	} else {
+	case a.open:
 		err = a.frame(ctx, a.dst.rollback)
 	}
 	if err != nil {
@@ -28,6 +29,7 @@ func (a *applier) replay(ctx context.Context, b *batch, resumed bool) error {
 	if !resumed {
 		p := a.dst.start(ctx)
 		p.open()
+		a.open = true
 		if err := p.wait(); err != nil {
 			return a.frameError(err)
 		}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"time"
 
 	"pgsyncd/sync/endpoint"
 	"pgsyncd/sync/ledger"
@@ -43,6 +45,9 @@ type statement struct {
 	formats []int16  // of the parameters; nil: text
 	once    bool     // it is planned for the values of each execution, and has no name
 	name    string   // "" until the server has it
+
+	sure   *statement // the same as a statement that fails unless it affects so many rows as its last parameter says; nil: not made yet
+	strict bool       // it is such a one
 }
 
 // openDestination connects, makes the session one that applies, and takes the task over: from here on no earlier owner can
@@ -91,13 +96,22 @@ func (s *session) frame(ctx context.Context) error {
 		&s.release:   `RELEASE SAVEPOINT pgsyncd`,
 		&s.undo:      `ROLLBACK TO SAVEPOINT pgsyncd`,
 	} {
-		*st = &statement{sql: sql, name: "pgsyncd_" + strconv.Itoa(s.names)}
-		s.names++
-		if _, err := s.pg.Prepare(ctx, (*st).name, sql, nil); err != nil {
-			return fmt.Errorf("prepare %s: %w", sql, err)
+		var err error
+		if *st, err = s.prepare(ctx, sql); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// prepare prepares a statement at once, and for good.
+func (s *session) prepare(ctx context.Context, sql string) (*statement, error) {
+	st := &statement{sql: sql, name: "pgsyncd_" + strconv.Itoa(s.names)}
+	s.names++
+	if _, err := s.pg.Prepare(ctx, st.name, sql, nil); err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", sql, err)
+	}
+	return st, nil
 }
 
 // setUp makes this session one that replays: triggers and foreign keys do not fire, and a commit that returned is durable.
@@ -153,6 +167,22 @@ func (s *session) statement(sql string, types []uint32) *statement {
 	return st
 }
 
+// strict returns a statement as one that fails by itself unless it affects as many rows as its last parameter says.
+func (s *session) strict(st *statement) *statement {
+	if st.sure == nil {
+		sql := "WITH t AS (" + st.sql + " RETURNING 1) SELECT 1 / (count(*) = $" + strconv.Itoa(len(st.types)+1) + ")::int FROM t"
+		sure := &statement{sql: sql, types: append(slices.Clip(st.types), oidInt8), once: true}
+		if !st.once {
+			sure = s.statement(sql, sure.types)
+		}
+		if st.formats != nil {
+			sure.formats = append(slices.Clip(st.formats), 0)
+		}
+		sure.strict, st.sure = true, sure
+	}
+	return st.sure
+}
+
 // keep notes a statement for changes of a target.
 func (s *session) keep(t *target, key string, r rowStatement) {
 	if s.rows[t] == nil {
@@ -206,6 +236,9 @@ func (f *failure) Error() string {
 	if f.err != nil {
 		return f.err.Error()
 	}
+	if f.rows == unknownRows {
+		return "another number of rows affected"
+	}
 	return fmt.Sprintf("%d rows affected", f.rows)
 }
 
@@ -222,19 +255,29 @@ const (
 
 const anyRows int64 = -1
 
+// unknownRows stands for how many rows a strict statement affected. It fails with this SQLSTATE.
+const (
+	unknownRows    int64 = -1
+	divisionByZero       = "22012"
+)
+
 // pipeline sends statements without waiting for their results. The first failure stops it: the server skips the rest.
 type pipeline struct {
 	s     *session
 	p     *pgconn.Pipeline // nil: everything that was sent has been answered
 	sent  []expectation
 	bytes int
+	sure  bool // every statement fails by itself unless it affects as many rows as it should
 	first *failure
-	fault error // of the connection
+	fault error     // of the connection
+	since time.Time // when the end of a transaction that is not the last one was answered
 }
 
 type expectation struct {
 	prepare *statement // the answer to a Parse
 	want    int64
+	strict  bool // a division by zero says that it was another number
+	sync    bool // the end of a transaction
 	origin  int
 }
 
@@ -247,6 +290,9 @@ func (p *pipeline) run(st *statement, args [][]byte, want int64, origin int) {
 	if p.first != nil || p.fault != nil {
 		return
 	}
+	if p.sure && want != anyRows {
+		st, args, want = p.s.strict(st), append(args, strconv.AppendInt(nil, want, 10)), 1
+	}
 	if st.name == "" {
 		if !st.once {
 			st.name = "pgsyncd_" + strconv.Itoa(p.s.names)
@@ -256,13 +302,21 @@ func (p *pipeline) run(st *statement, args [][]byte, want int64, origin int) {
 		p.sent = append(p.sent, expectation{prepare: st, origin: origin})
 	}
 	p.p.SendQueryPrepared(st.name, args, st.formats, nil)
-	p.sent = append(p.sent, expectation{want: want, origin: origin})
+	p.sent = append(p.sent, expectation{want: want, strict: st.strict, origin: origin})
 	for _, a := range args {
 		p.bytes += len(a) + 8
 	}
 	if p.bytes += 64; p.bytes >= flushBytes {
 		p.bytes = 0
 		p.fault = p.p.Flush()
+	}
+}
+
+// sync has the server commit what no BEGIN came before, and go on after a failure.
+func (p *pipeline) sync() {
+	if p.first == nil && p.fault == nil {
+		p.p.SendPipelineSync()
+		p.sent = append(p.sent, expectation{sync: true})
 	}
 }
 
@@ -316,8 +370,9 @@ func (p *pipeline) finish() {
 	if p.p == nil {
 		return
 	}
+	p.sync()
 	if p.fault == nil {
-		p.fault = p.p.Sync()
+		p.fault = p.p.Flush()
 	}
 	if p.fault == nil {
 		p.first, p.fault = p.results()
@@ -359,25 +414,37 @@ func (p *pipeline) results() (first *failure, err error) {
 			}
 			next++
 		case *pgconn.PipelineSync:
-			return first, nil
+			for !p.sent[next].sync { // what was skipped
+				next++
+			}
+			if next++; next == len(p.sent) {
+				return first, nil
+			}
+			p.since = time.Now()
 		default:
 			return nil, fmt.Errorf("pipeline: unexpected result %T", result)
 		}
 	}
 }
 
-// failed notes the statement whose answer is an error. What was to be prepared from there on is not.
+// failed notes the statement whose answer is an error. What was to be prepared from there on is not, up to where the server goes on.
 func (p *pipeline) failed(first *failure, at int, err error) *failure {
 	for _, e := range p.sent[at:] {
+		if e.sync {
+			break
+		}
 		if e.prepare != nil {
 			e.prepare.name = ""
 		}
 	}
-	switch {
+	switch e := p.sent[at]; {
 	case first != nil:
 		return first
-	case at == len(p.sent): // the server ends the session after the last of them
+	case e.sync: // the commit, or the server ends the session
 		return &failure{origin: originFrame, err: err}
+	case e.strict && endpoint.SQLState(err) == divisionByZero:
+		return &failure{origin: e.origin, rows: unknownRows}
+	default:
+		return &failure{origin: e.origin, err: err}
 	}
-	return &failure{origin: p.sent[at].origin, err: err}
 }

@@ -11,7 +11,7 @@ import (
 func TestServerThatEndsAfterTheLastAnswer(t *testing.T) {
 	t.Parallel()
 	cause := &pgconn.PgError{Severity: "FATAL", Code: "57P01"}
-	p := &pipeline{sent: []expectation{{want: 1, origin: 7}}}
+	p := &pipeline{sent: []expectation{{want: 1, origin: 7}, {sync: true}}}
 	if f := p.failed(nil, 1, cause); f.origin != originFrame || !errors.Is(f.err, cause) {
 		t.Errorf("after the last: %+v", f)
 	}
