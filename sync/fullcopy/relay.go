@@ -16,8 +16,6 @@ import (
 const (
 	// relayBuffer is what one read may take from the source. A syscall per row is what makes naive relays slow.
 	relayBuffer = 256 << 10
-	// header is what precedes the body of a message: its kind and its length.
-	header = 5
 	// maxControl bounds a message that is not row data: an error may carry the row it complains of.
 	maxControl = 16 << 20
 	// lastWords is how long a destination that broke off is given to say why.
@@ -28,9 +26,9 @@ const (
 var errCount = errors.New("the destination stored another number of rows than the source sent")
 
 // relay moves the rows of one COPY TO on a source session into one COPY FROM on a destination session, both in an open
-// transaction. A source sends every row in a CopyData message of its own, but to a destination their boundaries mean nothing
-// (protocol, "COPY Operations"), and each costs it time, with narrow rows a sixth of all. So what a read returned is passed on as one
-// message, with whatever part of a row it ends; no row is ever held whole.
+// transaction. CopyData messages have the same form in both directions (protocol, "COPY Operations"), so they are passed
+// on as they come: the buffer holds whatever a read returned, and a message may be forwarded in pieces, so no row is ever
+// held whole.
 //
 // Both sessions are used below pgconn, which sees them idle before and after. When run fails neither is in a known state
 // and both must be discarded.
@@ -42,7 +40,7 @@ type relay struct {
 
 	src, dst   net.Conn
 	buf        []byte
-	start, end int  // unconsumed part of buf, behind room for the header of what is passed on
+	start, end int  // unconsumed part of buf
 	body       int  // bytes of the current CopyData message that have not come yet
 	broken     bool // the destination takes no more
 }
@@ -121,7 +119,7 @@ func (r *relay) pump(ctx context.Context) (rows int64, err error) {
 	if err := write(r.src, &pgproto3.Query{String: r.out}); err != nil {
 		return 0, fmt.Errorf("source: %w", err)
 	}
-	rows, r.start, r.end = -1, header, header
+	rows = -1
 	for {
 		if err := r.forward(ctx); err != nil {
 			return 0, err
@@ -153,39 +151,35 @@ func (r *relay) pump(ctx context.Context) (rows int64, err error) {
 	}
 }
 
-// forward passes on what all CopyData at the front of the buffer hold, as one message.
+// forward passes on all CopyData at the front of the buffer with one write.
 func (r *relay) forward(ctx context.Context) error {
-	pos, rows, packed := r.start, 0, header
-	for pos < r.end { // packed < pos
+	pos, rows := r.start, 0
+	for pos < r.end {
 		if r.body > 0 {
-			n := copy(r.buf[packed:], r.buf[pos:min(pos+r.body, r.end)])
-			pos, packed, r.body = pos+n, packed+n, r.body-n
+			n := min(r.body, r.end-pos)
+			pos, r.body = pos+n, r.body-n
 			continue
 		}
-		if r.end-pos < header || r.buf[pos] != 'd' {
+		if r.end-pos < 5 || r.buf[pos] != 'd' {
 			break
 		}
 		size := binary.BigEndian.Uint32(r.buf[pos+1:])
 		if size < 4 || size > 1<<31-1 {
 			return fmt.Errorf("source: CopyData message of impossible length %d", size)
 		}
-		pos, r.body, rows = pos+header, int(size)-4, rows+1
+		pos, r.body, rows = pos+5, int(size)-4, rows+1
 	}
 	if n := pos - r.start; n > 0 {
 		if err := r.moving(ctx, n, rows); err != nil {
 			return err
 		}
-	}
-	if packed > header {
-		r.buf[0] = 'd'
-		binary.BigEndian.PutUint32(r.buf[1:], uint32(packed-1))
-		if _, err := r.dst.Write(r.buf[:packed]); err != nil {
+		if _, err := r.dst.Write(r.buf[r.start:pos]); err != nil {
 			r.broken = true
 			return fmt.Errorf("destination: %w", err)
 		}
 	}
-	r.end = header + copy(r.buf[header:], r.buf[pos:r.end])
-	r.start = header
+	r.end = copy(r.buf, r.buf[pos:r.end])
+	r.start = 0
 	return nil
 }
 
@@ -194,8 +188,8 @@ func (r *relay) forward(ctx context.Context) error {
 func (r *relay) control() (kind byte, body []byte, err error) {
 	kind, body, size, err := message(r.buf[r.start:r.end])
 	if err != nil || kind == 0 {
-		if more := header + size - len(r.buf); more > 0 {
-			r.buf = append(r.buf, make([]byte, more)...)
+		if size > len(r.buf) {
+			r.buf = append(r.buf, make([]byte, size-len(r.buf))...)
 		}
 		return 0, nil, err
 	}

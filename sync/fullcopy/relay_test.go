@@ -47,19 +47,7 @@ func frame(kind byte, body []byte) []byte {
 	return append(b, body...)
 }
 
-// contents returns what whole CopyData messages hold; false where there is anything else.
-func contents(b []byte) (all []byte, ok bool) {
-	for len(b) > 0 {
-		kind, body, size, err := message(b)
-		if err != nil || kind != 'd' || len(body) == 0 {
-			return nil, false
-		}
-		all, b = append(all, body...), b[size:]
-	}
-	return all, true
-}
-
-// Whatever the lengths of messages and the boundaries of reads, what every CopyData holds arrives unchanged, and nothing else does.
+// Whatever the lengths of messages and the boundaries of reads, every CopyData arrives unchanged, and nothing else does.
 func TestPump(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -70,8 +58,8 @@ func TestPump(t *testing.T) {
 			if rapid.IntRange(0, 5).Draw(t, "notice") == 0 {
 				all = append(all, frame('N', []byte("SNOTICE\x00\x00"))...)
 			}
-			row := bytes.Repeat([]byte{'d', byte(len(want))}, rapid.IntRange(0, 50).Draw(t, "length"))
-			all, want = append(all, frame('d', row)...), append(want, row...)
+			d := frame('d', bytes.Repeat([]byte{'d'}, rapid.IntRange(0, 100).Draw(t, "length")))
+			all, want = append(all, d...), append(want, d...)
 		}
 		all = append(all, frame('c', nil)...)
 		all = append(all, frame('C', []byte("COPY 7\x00"))...)
@@ -82,30 +70,13 @@ func TestPump(t *testing.T) {
 			pieces, all = append(pieces, all[:k]), all[k:]
 		}
 		out, rows, messages, err := pumpBytes(t, rapid.IntRange(5, 64).Draw(t, "buffer"), pieces)
-		got, whole := contents(out)
-		if err != nil || rows != 7 || messages != n || !whole || !bytes.Equal(got, want) {
+		if err != nil || rows != 7 || messages != n || !bytes.Equal(out, want) {
 			t.Fatalf("%d rows, %d of %d messages, error %v\n got %q\nwant %q", rows, messages, n, err, out, want)
 		}
 	})
 }
 
-// What a read returned goes on as one message, however many rows it is.
-func TestRowsGoTogether(t *testing.T) {
-	t.Parallel()
-	var read, want []byte
-	for i := range 100 {
-		row := bytes.Repeat([]byte{byte(i)}, i%7)
-		read, want = append(read, frame('d', row)...), append(want, row...)
-	}
-	read = append(read, frame('C', []byte("COPY 100\x00"))...)
-	read = append(read, frame('Z', []byte{'T'})...)
-	out, _, _, err := pumpBytes(t, relayBuffer, [][]byte{read})
-	if err != nil || !bytes.Equal(out, frame('d', want)) {
-		t.Errorf("error %v, forwarded %q", err, out)
-	}
-}
-
-// Whatever a source sends, the relay ends, and forwards only whole messages of CopyData.
+// Whatever a source sends, the relay ends, and forwards only whole headers of CopyData.
 func FuzzPump(f *testing.F) {
 	f.Add([]byte("d\x00\x00\x00\x05xC\x00\x00\x00\x0bCOPY 1\x00Z\x00\x00\x00\x05T"))
 	f.Add([]byte("d\x00\x00\x00\x00"))
@@ -113,7 +84,7 @@ func FuzzPump(f *testing.F) {
 	f.Add([]byte("E\x00\x00\x00\x10SERROR\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		out, _, _, _ := pumpBytes(t, 16, [][]byte{data})
-		if got, whole := contents(out); !whole || len(got) > len(data) {
+		if len(out) > len(data) || len(out) > 0 && (out[0] != 'd' || len(out) < 5) {
 			t.Errorf("forwarded %q", out)
 		}
 	})

@@ -14,7 +14,7 @@ import (
 // Where the servers run on the same machine, a thread that relays would otherwise be woken by the first kilobytes a source sends, and
 // take its processor from the source, which is just about to send more. It would read little, and often, and every change of the
 // process costs more than that. Where a processor is free nothing changes. All threads, because nobody knows on which of them the Go
-// runtime lets a goroutine run; those it adds take the policy from the one that starts them.
+// runtime lets a goroutine run; those it adds, and programs, take the policy from the one that starts them.
 var standBack = precedence{threads: threads}
 
 // precedence counts those for whom threads stand back.
