@@ -12,9 +12,10 @@ type CompareObject struct {
 	Type                  string // pg_dump's name of the kind
 	Name                  string // in the source; of an extra object, in the destination
 	DestinationName       string
-	Result                string  // equal, different, missing, extra
+	Result                string  // equal, different, missing, extra, undecided
 	SourceDefinition      *string // nil where there is none, or where both are equal
 	DestinationDefinition *string
+	Remarks               string // why it is undecided
 }
 
 // CompareAccount is the outcome of one item of a role in a run of type ACCOUNTS.
@@ -29,10 +30,10 @@ type CompareAccount struct {
 // SaveCompareObjects replaces the outcomes of a run. ErrNotFound if the run is gone.
 func (c *Catalog) SaveCompareObjects(ctx context.Context, run int64, list []CompareObject) error {
 	return c.saveOutcomes(ctx, run, "compare_object",
-		[]string{"type", "name", "destination_name", "result", "source_definition", "destination_definition"}, len(list),
+		[]string{"type", "name", "destination_name", "result", "source_definition", "destination_definition", "remarks"}, len(list),
 		func(i int) []any {
 			o := list[i]
-			return []any{plain(o.Type), plain(o.Name), plain(o.DestinationName), o.Result, plainOrNil(o.SourceDefinition), plainOrNil(o.DestinationDefinition)}
+			return []any{plain(o.Type), plain(o.Name), plain(o.DestinationName), o.Result, plainOrNil(o.SourceDefinition), plainOrNil(o.DestinationDefinition), plain(o.Remarks)}
 		})
 }
 

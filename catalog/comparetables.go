@@ -15,7 +15,7 @@ func (c *Catalog) CompareTables(ctx context.Context, run int64) ([]CompareTable,
 
 // CompareObjects lists the objects of a run that are not equal, in their order.
 func (c *Catalog) CompareObjects(ctx context.Context, run int64) ([]CompareObject, error) {
-	return outcomes[CompareObject](ctx, c, `SELECT type, name, destination_name, result, source_definition, destination_definition
+	return outcomes[CompareObject](ctx, c, `SELECT type, name, destination_name, result, source_definition, destination_definition, remarks
 		FROM pgsyncd.compare_object WHERE run_id = $1 AND result <> 'equal' ORDER BY number`, run)
 }
 

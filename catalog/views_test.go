@@ -33,7 +33,7 @@ var documented = map[string]string{
 		"finished_at error",
 	"sync_compare_tables": "run_id task source_table destination_table source_rows destination_rows result rows_missing " +
 		"rows_extra rows_different remarks",
-	"sync_compare_objects":  "run_id task type name result source_definition destination_definition destination_name",
+	"sync_compare_objects":  "run_id task type name result source_definition destination_definition destination_name remarks",
 	"sync_compare_accounts": "run_id task role item result source_value destination_value",
 	"sync_compare_rows":     "run_id table key kind columns source_row destination_row task shortened",
 	"sync_schedules":        "schedule task type cron time_zone enabled next_run last_run_id",

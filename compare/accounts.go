@@ -37,6 +37,9 @@ func (j *job) compareAccounts(ctx context.Context) ([]catalog.CompareAccount, er
 	if t.selection.Accounts.None() {
 		return nil, fmt.Errorf("task %s carries no accounts", j.task.Name)
 	}
+	if t.unseen.names != nil {
+		return nil, fmt.Errorf("privileges in the destination cannot be read: %s", strings.Join(slices.Compact(slices.Sorted(maps.Values(t.unseen.targets))), " "))
+	}
 	src, err := j.source.Connect(ctx, j.application)
 	if err != nil {
 		return nil, err

@@ -99,6 +99,7 @@
 // under its names and without all that the task leaves out. The destination is dumped by the same pg_dump and planned under the mirrored
 // selection. Entries are paired by what their statements name, first as written and then as parsed, and their definitions are compared as
 // trees in a canonical form: versions, and the mapping, write the same thing in several ways. Nothing is ever executed to find out.
+// Tables that the destination's user may not lock are not dumped, since pg_dump would fail as a whole; they are undecided, with all that they have.
 //
 // ACCOUNTS takes the privileges from the same plans, and the rest from the catalogs of both sides (package accounts). Neither is affected
 // by the stream, which carries no definitions.

@@ -81,6 +81,8 @@ func (t *structure) compare() []catalog.CompareObject {
 			o.DestinationName = nameOf(d)
 			m.definitions(&o, e, d)
 		case e.Desc == "SCHEMA" && t.schemas[e.Target]:
+		case t.unseen.why(e) != "":
+			o.Result, o.SourceDefinition, o.Remarks = ResultUndecided, &e.Definition, t.unseen.why(e)
 		default:
 			o.Result, o.SourceDefinition = ResultMissing, &e.Definition
 			if valued(e) {

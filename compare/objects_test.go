@@ -37,7 +37,7 @@ func (l *lab) unequal(kind string) map[string]string {
 	var here, there *string
 	if _, err := pgx.ForEachRow(rows, []any{&about, &name, &result, &here, &there}, func() error {
 		found[about+" "+name] = fmt.Sprintf("%s: %s | %s", result, orDash(here), orDash(there))
-		if result != compare.ResultExtra {
+		if result != compare.ResultExtra && result != compare.ResultUndecided {
 			different++
 		}
 		return nil

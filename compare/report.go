@@ -122,9 +122,9 @@ func (r *report) verdict() string {
 	switch {
 	case r.Run.State != StateFinished:
 		return r.Run.State
-	case r.Different > 0 || len(r.Objects) > 0 || len(r.Accounts) > 0:
+	case r.Different > 0 || len(r.Objects) > int(r.Counts[ResultUndecided]) || len(r.Accounts) > 0:
 		return ResultDifferent
-	case r.Undecided > 0:
+	case r.Undecided > 0 || len(r.Objects) > 0:
 		return ResultUndecided
 	}
 	return ResultEqual

@@ -33,7 +33,7 @@ const (
 	StateCancelled = "cancelled"
 )
 
-// Results of one table, object or item of an account. Undecided and failed are tables only, missing and extra never.
+// Results of one table, object or item of an account. Failed are tables only, undecided tables and objects, missing and extra never tables.
 const (
 	ResultEqual     = "equal"
 	ResultDifferent = "different"

@@ -23,6 +23,7 @@ type structure struct {
 	oldest              int             // version of the older server, like server_version_num
 	schemas             map[string]bool // of the destination, quoted
 	names               map[string]bool // roles of the destination
+	unseen              unseen
 }
 
 // side is a session on one side in a transaction that sees one state of it.
@@ -62,6 +63,8 @@ func (j *job) open(ctx context.Context, e *endpoint.Endpoint) (_ *side, err erro
 func (j *job) plan(ctx context.Context, s *side, pgDump string, inv *schema.Inventory, sel schema.Selection, o schema.PlanOptions) (*schema.Plan, error) {
 	cfg := schema.DumpConfig{Endpoint: s.endpoint, PgDump: pgDump, Snapshot: s.snapshot, WorkDir: j.cfg.WorkDir}
 	cfg.Restrict(sel, inv)
+	cfg.Relations = slices.DeleteFunc(cfg.Relations, func(n schema.Name) bool { return slices.Contains(o.Without, n) })
+	cfg.Without = append(cfg.Without, o.Without...)
 	if sel.OnlyRelations() && len(cfg.Relations) == 0 { // which pg_dump would take for everything
 		return &schema.Plan{}, nil
 	}
@@ -121,13 +124,16 @@ func (j *job) readStructure(ctx context.Context) (*structure, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.unseen, err = unseenTables(ctx, dst.conn, inv, there); err != nil {
+		return nil, err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		t.source, err = j.plan(ctx, src, pgDump, inv, t.selection, t.options)
 		return err
 	})
 	g.Go(func() (err error) {
-		t.destination, err = j.plan(ctx, dst, pgDump, there, mirror, schema.PlanOptions{Indexes: true, Roles: t.options.Roles, RolesOf: inv})
+		t.destination, err = j.plan(ctx, dst, pgDump, there, mirror, schema.PlanOptions{Indexes: true, Roles: t.options.Roles, RolesOf: inv, Without: t.unseen.names})
 		return err
 	})
 	return t, g.Wait()

@@ -56,6 +56,8 @@ type Archive struct {
 
 // PlanOptions are a task's choices about its structure.
 type PlanOptions struct {
+	// Without are tables of the inventory that the dump was made without.
+	Without []Name
 	// Indexes takes all indexes; without it only those behind constraints, replica identities and foreign keys.
 	Indexes bool
 	// Roles may be named as owners, grantors and grantees: the chosen roles that exist in the destination, or will when the plan is

@@ -58,7 +58,7 @@ func (a *Archive) Plan(inv *Inventory, sel Selection, o PlanOptions) (*Plan, err
 		if p.taken[catalogID{classRelation, t.OID}] {
 			continue
 		}
-		if _, excluded := p.plan.Excludes(t.Name); !excluded {
+		if _, excluded := p.plan.Excludes(t.Name); !excluded && !slices.Contains(o.Without, t.Name) {
 			return nil, fmt.Errorf("plan: table %s is not in the dump", t.Name)
 		}
 	}
