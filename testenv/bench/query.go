@@ -11,6 +11,8 @@ import (
 	"strconv"
 
 	"pgsyncd/testenv"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Time of a query through the daemon as a multiple of the time without it.
@@ -21,14 +23,16 @@ type question struct {
 	name, protocol string
 	clients        int
 	sql            string
+	live           bool // while a task streams 100 transactions a second, so that there are always new figures
 }
 
 var questions = []question{
-	{"one", "simple", 1, "SELECT 1;"},
-	{"prepared", "prepared", 1, "SELECT 1;"},
-	{"status", "prepared", 1, "SELECT * FROM sync.sync_status;"},
-	{"eight", "prepared", 8, "SELECT * FROM sync.sync_tasks;"},
-	{"rows", "simple", 1, "SELECT i, md5(i::text), now() FROM generate_series(1, 100000) AS i;"},
+	{"one", "simple", 1, "SELECT 1;", false},
+	{"prepared", "prepared", 1, "SELECT 1;", false},
+	{"status", "prepared", 1, "SELECT * FROM sync.sync_status;", false},
+	{"eight", "prepared", 8, "SELECT * FROM sync.sync_tasks;", false},
+	{"live", "prepared", 8, "SELECT * FROM sync.sync_status;", true},
+	{"rows", "simple", 1, "SELECT i, md5(i::text), now() FROM generate_series(1, 100000) AS i;", false},
 }
 
 // ways are where questions are asked.
@@ -62,6 +66,11 @@ func benchQuery(ctx context.Context, o options) (err error) {
 	own := &lab{Trio: &testenv.Trio{Daemon: d}}
 	for i := range 10 {
 		if err := own.control(ctx, fmt.Sprintf("CREATE SYNC TASK task_%d FROM '%s' TO '%s'", i, catalog, l.Destination.SocketString("postgres"))); err != nil {
+			return err
+		}
+	}
+	if wanted("live") {
+		if err := own.stream(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -106,6 +115,40 @@ func benchQuery(ctx context.Context, o options) (err error) {
 	return nil
 }
 
+// stream has the daemon synchronize a table of the lab's source.
+func (l *lab) stream(ctx context.Context, servers *lab) error {
+	for _, c := range []*testenv.Cluster{servers.Source, servers.Destination} {
+		if err := execute(ctx, c, "postgres", "CREATE DATABASE live"); err != nil {
+			return err
+		}
+	}
+	if err := execute(ctx, servers.Source, "live", "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v integer)"); err != nil {
+		return err
+	}
+	return errors.Join(
+		l.control(ctx, fmt.Sprintf("CREATE SYNC TASK live FROM '%s' TO '%s' START NOW CONFIRM ALL",
+			servers.Source.SocketString("live"), servers.Destination.SocketString("live"))),
+		l.control(ctx, "WAIT FOR SYNC TASK live CAUGHT UP TIMEOUT '60 s'"))
+}
+
+// writing has 100 transactions a second written to what stream synchronizes, until stop is called.
+func (l *lab) writing(ctx context.Context) (stop func(), err error) {
+	file := filepath.Join(l.dir, "write")
+	if err := os.WriteFile(file, []byte("INSERT INTO t (v) VALUES (1);\n"), 0o600); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := l.output(ctx, "pgbench", "-n", "-R", "100", "-T", "3600", "-f", file, l.Source.SocketString("live"))
+		return err
+	})
+	return func() {
+		cancel()
+		_ = g.Wait() // it was killed
+	}, nil
+}
+
 var transactionsPerSecond = regexp.MustCompile(`(?m)^tps = ([0-9.]+)`)
 
 // ask runs a question with pgbench and returns how many were answered in a second.
@@ -113,6 +156,13 @@ func (l *lab) ask(ctx context.Context, target string, q question, seconds int) (
 	file := filepath.Join(l.dir, "question")
 	if err := os.WriteFile(file, []byte(q.sql+"\n"), 0o600); err != nil {
 		return 0, err
+	}
+	if q.live {
+		stop, err := l.writing(ctx)
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
 	}
 	out, err := l.output(ctx, "pgbench", "-n", "-M", q.protocol, "-c", strconv.Itoa(q.clients), "-j", "2", "-T", strconv.Itoa(seconds), "-f", file, target)
 	if err != nil {
