@@ -195,18 +195,25 @@ func TestSlotLost(t *testing.T) {
 	}
 }
 
+// setupQueued begins to copy one table slowly, while the other, short, waits for its turn.
+func setupQueued(t *testing.T) (w *world, destination *testenv.Proxy, wait func() error) {
+	t.Helper()
+	w = setup(t, `CREATE TABLE long (w int, n int, t text); INSERT INTO long SELECT 0, i, repeat('x', 100) FROM generate_series(1, 50000) i;
+		CREATE TABLE short AS SELECT * FROM long LIMIT 10`)
+	w.incremental()
+	w.cfg.Workers = 1
+	_, destination = w.through(t)
+	destination.Throttle(1 << 20)
+	wait = w.background(t.Context())
+	w.untilDestination(t, "EXISTS (SELECT FROM pg_stat_progress_copy WHERE datname = current_database())")
+	return w, destination, wait
+}
+
 // Somebody who waits to lock a table that is queued behind a long copy waits for the anchor, and the loader would wait for
 // him. He gets his turn, and the table is copied after that.
 func TestGiveWay(t *testing.T) {
 	t.Parallel()
-	w := setup(t, `CREATE TABLE long (w int, n int, t text); INSERT INTO long SELECT 0, i, repeat('x', 100) FROM generate_series(1, 50000) i;
-		CREATE TABLE short AS SELECT * FROM long LIMIT 10`)
-	w.incremental()
-	w.cfg.Workers = 1
-	_, destination := w.through(t)
-	destination.Throttle(1 << 20)
-	wait := w.background(t.Context())
-	w.untilDestination(t, "EXISTS (SELECT FROM pg_stat_progress_copy WHERE datname = current_database())")
+	w, destination, wait := setupQueued(t)
 	truncated := make(chan error, 1)
 	go func() {
 		_, err := w.src.Exec(context.WithoutCancel(t.Context()), "TRUNCATE short; INSERT INTO short VALUES (1, 1, 'new')")
@@ -225,14 +232,7 @@ func TestGiveWay(t *testing.T) {
 // Without its anchor a table can be rewritten in the middle of the round; the loader that comes to it finds out.
 func TestAnchorLost(t *testing.T) {
 	t.Parallel()
-	w := setup(t, `CREATE TABLE long (w int, n int, t text); INSERT INTO long SELECT 0, i, repeat('x', 100) FROM generate_series(1, 50000) i;
-		CREATE TABLE short AS SELECT * FROM long LIMIT 10`)
-	w.incremental()
-	w.cfg.Workers = 1
-	_, destination := w.through(t)
-	destination.Throttle(1 << 20)
-	wait := w.background(t.Context())
-	w.untilDestination(t, "EXISTS (SELECT FROM pg_stat_progress_copy WHERE datname = current_database())")
+	w, destination, wait := setupQueued(t)
 	exec(t, w.src, `SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
 		WHERE relation = 'short'::regclass AND mode = 'AccessShareLock' AND application_name LIKE 'pgsyncd%'`)
 	exec(t, w.src, "ALTER TABLE short ALTER COLUMN n TYPE int USING n + 0")

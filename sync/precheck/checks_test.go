@@ -243,6 +243,21 @@ func merged(t *testing.T, tables ...map[string]defect) map[string]defect {
 // statement finds the statements of a suggestion.
 var statement = regexp.MustCompile(`(?m)(?:ALTER (?:TABLE|ROLE|DATABASE|SEQUENCE|DEFAULT PRIVILEGES)|GRANT|DROP|TRUNCATE|SELECT pg_|CREATE (?:SCHEMA|EXTENSION|TYPE|DOMAIN|COLLATION|ROLE))[^;…]*;`)
 
+// put makes the defect.
+func (f *fixture) put(d defect) {
+	f.t.Helper()
+	fill := strings.NewReplacer("{src}", f.srcRole, "{dst}", f.dstRole, "{srcdb}", f.srcDB, "{dstdb}", f.dstDB)
+	if d.source != "" {
+		f.source(fill.Replace(d.source))
+	}
+	if d.dest != "" {
+		f.destination(fill.Replace(d.dest))
+	}
+	if d.adjust != nil {
+		d.adjust(f)
+	}
+}
+
 func TestDefects(t *testing.T) {
 	t.Parallel()
 	src, dst := testenv.SharedPair(t)
@@ -250,16 +265,7 @@ func TestDefects(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, src, dst)
-			fill := strings.NewReplacer("{src}", f.srcRole, "{dst}", f.dstRole, "{srcdb}", f.srcDB, "{dstdb}", f.dstDB)
-			if d.source != "" {
-				f.source(fill.Replace(d.source))
-			}
-			if d.dest != "" {
-				f.destination(fill.Replace(d.dest))
-			}
-			if d.adjust != nil {
-				d.adjust(f)
-			}
+			f.put(d)
 			open := f.open()
 			r, ok := open[d.item]
 			if !ok || r.Outcome != d.outcome || !strings.Contains(r.Found, d.found) {
@@ -350,16 +356,7 @@ func TestAcceptedSituations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, src, dst)
-			fill := strings.NewReplacer("{src}", f.srcRole, "{dst}", f.dstRole, "{srcdb}", f.srcDB, "{dstdb}", f.dstDB)
-			if d.source != "" {
-				f.source(fill.Replace(d.source))
-			}
-			if d.dest != "" {
-				f.destination(fill.Replace(d.dest))
-			}
-			if d.adjust != nil {
-				d.adjust(f)
-			}
+			f.put(d)
 			f.mustPass()
 		})
 	}
