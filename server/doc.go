@@ -25,6 +25,9 @@
 // ReadyForQuery but the last are held back. As every run has its own implicit transaction, a string that contains control statements
 // is not one transaction.
 //
+// Before a query is forwarded the live figures are brought into the catalog ([Backend].Refresh). How old they may be is decided there; a
+// refresh that cannot be had never keeps a query back for longer than a moment, nor fails it.
+//
 // # State
 //
 // replies is the picture of the backend connection: the queue of what it still has to answer, the transaction state, and which
