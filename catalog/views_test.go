@@ -30,7 +30,7 @@ var documented = map[string]string{
 	"sync_parameters":        "task option value default_value changeable_now description",
 	"sync_parameter_history": "time task option old_value new_value changed_by",
 	"sync_compares": "run_id task type schedule state tables_total tables_done tables_different rows_different lsn started_at " +
-		"finished_at error",
+		"finished_at error tables_undecided",
 	"sync_compare_tables": "run_id task source_table destination_table source_rows destination_rows result rows_missing " +
 		"rows_extra rows_different remarks",
 	"sync_compare_objects":  "run_id task type name result source_definition destination_definition destination_name remarks",
