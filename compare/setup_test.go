@@ -199,11 +199,18 @@ func (l *lab) compare(kind string, tables ...string) map[string]result {
 		l.Fatalf("the run is %s: %s", run.State, run.Error)
 	}
 	results := l.results(run.ID)
-	different := 0
+	different, undecided := 0, 0
 	for _, r := range results {
-		if r.Result == compare.ResultDifferent {
+		switch r.Result {
+		case compare.ResultDifferent:
 			different++
+		case compare.ResultUndecided, compare.ResultFailed:
+			undecided++
 		}
+	}
+	var shown int
+	if err := l.catalog.Pool().QueryRow(l.Context(), "SELECT tables_undecided FROM sync.sync_compares WHERE run_id = $1", run.ID).Scan(&shown); err != nil || shown != undecided {
+		l.Errorf("%d tables are undecided, not %d: %v", undecided, shown, err)
 	}
 	if run.TablesTotal != len(results) || run.TablesDone != len(results) || run.TablesDifferent != different {
 		l.Errorf("%d tables, %d of them different, but the run says %d, %d done, %d different", len(results), different,

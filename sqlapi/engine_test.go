@@ -434,7 +434,7 @@ func TestComparisons(t *testing.T) {
 		{"ALTER COMPARE SCHEDULE nightly EVERY '0 4 * * *' TIME ZONE 'UTC'", "", ""},
 		{"SELECT cron, time_zone, extract(hour FROM next_run AT TIME ZONE 'UTC') FROM sync_schedules", "", "0 4 * * * UTC 4"},
 		{"ALTER COMPARE SCHEDULE nightly DISABLE", "", ""},
-		{"SELECT enabled FROM sync_schedules", "", "f"},
+		{"SELECT enabled, next_run IS NULL FROM sync_schedules", "", "f t"},
 		{"ALTER COMPARE SCHEDULE nightly RENAME TO daily", "", ""},
 		{"ALTER COMPARE SCHEDULE nightly ENABLE", CodeUndefined, "nightly"},
 		{"ALTER COMPARE SCHEDULE daily ENABLE", "", ""},
